@@ -1,0 +1,76 @@
+# Each target sets up what it needs: `make run` works on a fresh clone.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+IMAGES ?= faces
+CONSTRAINTS ?= constraints.txt
+# More words for `python -m aelib run` or `train`: make run ARGS="--notebooks 01 -p seed 8"
+ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help venv run test lint lab store checkpoint data-check constraints coverage clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
+
+venv: $(READY)  ## set up .venv, no more
+
+# The stamp lies in .venv: nothing is installed again until one of these two files changes.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "$(PYTHON) is `$(PYTHON) --version 2>&1`; 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.11 ..." >&2; \
+	  exit 1; }
+	@echo "setting up .venv (some minutes the first time)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
+	  && VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/uv pip install --quiet $(addprefix -c ,$(CONSTRAINTS)) -e '.[dev]' \
+	  || { echo "uv did not do it: installing with pip" >&2; \
+	       $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[dev]'; }
+	@touch $@
+
+run: $(READY)  ## execute the notebooks into runs/ (IMAGES=photos:PATH trains on photographs first)
+	@$(BIN)/python -m aelib run --images '$(IMAGES)' $(ARGS)
+
+test: $(READY)  ## tests, doctests and notebooks
+	@$(BIN)/python -m pytest --quiet --nbval-lax tests aelib $(sort $(wildcard notebooks/[0-9A-Z]*_*.ipynb)) $(ARGS)
+
+lint: $(READY)  ## style, types, layers and docstrings
+	@$(BIN)/ruff check --quiet --output-format=concise .
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache --no-timings | grep -v '[╔║╚└]'; exit $${PIPESTATUS[0]}
+	@$(BIN)/numpydoc lint aelib/*.py
+	@echo "lint: no complaints"
+
+lab: $(READY)  ## open JupyterLab on the notebooks
+	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --notebook-dir=notebooks $(ARGS)
+
+store: $(READY)  ## execute the notebooks in place: the outputs that are stored with them
+	@$(BIN)/python -m aelib store $(ARGS)
+
+checkpoint: $(READY)  ## train the shipped checkpoint anew (hours; a killed run goes on)
+	@$(BIN)/python -m aelib train --images faces --n 64000 --seed 1 --preset post3 --z-dim 256 --loss mse \
+	  --epochs 16 --batch-size 64 --learning-rate 1e-3 --schedule cosine --flips --validation 2000 \
+	  --out data/checkpoints/faces-post3 $(ARGS)
+
+data-check: $(READY)  ## compare the files under data/ with the checksums in data/README.md
+	@$(BIN)/python -m pytest --quiet tests/test_package.py -k data
+
+constraints: $(READY)  ## resolve constraints.txt anew, to the newest versions that pyproject.toml admits
+	@{ sed -n '/^#/p' constraints.txt; \
+	   $(BIN)/uv pip compile --quiet --upgrade --extra dev --python-version 3.11 --python-platform linux \
+	     --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml; } > .constraints.new
+	@mv .constraints.new constraints.txt
+
+coverage: $(READY)  ## which lines of aelib the tests run
+	@$(BIN)/coverage run -m pytest --quiet tests aelib
+	@$(BIN)/coverage report
+
+clean:  ## remove the virtual environment and the tools' caches (runs/ stays)
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist
+	@find aelib tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find notebooks -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
