@@ -1,0 +1,72 @@
+"""The one import of Keras: quiet, with TensorFlow as the default backend, and what differs between backends.
+
+Set `KERAS_BACKEND` to `jax` or `torch` before the import for another backend, and `TF_CPP_MIN_LOG_LEVEL=0` to
+see TensorFlow's log.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+_WANTS_LOG = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
+
+
+@contextmanager
+def _stderr_held_back() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2, C++ code included; show it only if the block fails."""
+    with tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        original = os.dup(2)
+        try:
+            os.dup2(held.fileno(), 2)
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+
+
+def _import_keras() -> ModuleType:
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if _WANTS_LOG or "keras" in sys.modules:
+        import keras
+
+        return keras
+    # From level 2 on TensorFlow still reports, as an error, that a machine without a GPU has none.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    # Level 3 comes too late for what oneDNN and abseil say while the libraries are loaded.
+    with _stderr_held_back():
+        import keras
+
+        # The first computation starts the runtime, which has its own things to say.
+        keras.ops.convert_to_numpy(keras.ops.ones(1) + 1)
+    return keras
+
+
+keras = _import_keras()
+
+
+def has_fast_bfloat16() -> bool:
+    """Say whether mixed_bfloat16 is faster than float32 here.
+
+    True where the processor multiplies bfloat16 in hardware (Linux reports `avx512_bf16` or `amx_bf16`) and the
+    backend hands convolutions to oneDNN, which uses it: TensorFlow.
+
+    Returns
+    -------
+    bool
+        False wherever that is not known, for example on a GPU: ask for mixed_bfloat16 yourself there.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    if keras.config.backend() != "tensorflow" or not cpuinfo.is_file():
+        return False
+    flags = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    return "avx512_bf16" in flags or "amx_bf16" in flags
