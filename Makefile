@@ -42,7 +42,7 @@ lint: $(READY)  ## style, types, layers and docstrings
 	@$(BIN)/ruff check --quiet --output-format=concise .
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports --no-cache --no-timings | grep -v '[╔║╚└]'; exit $${PIPESTATUS[0]}
+	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/numpydoc lint aelib/*.py
 	@echo "lint: no complaints"
 
