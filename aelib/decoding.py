@@ -1,0 +1,434 @@
+"""Photographs on disk to squares of RGB bytes: finding files, then crop, orientation, colour and resize of each."""
+
+import io
+import math
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias, no_type_check
+
+import numpy as np
+from jaxtyping import UInt8
+from numba import njit
+from PIL import Image, UnidentifiedImageError
+from tqdm.auto import tqdm
+
+VERSION = "1"
+"""Part of every cache key: raise it when the same file would decode to other pixels."""
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+"""Endings (in lower case) of the files that are taken for images."""
+
+Crop: TypeAlias = Literal["square"] | int | tuple[int, int, int, int]
+"""``"square"``: the largest centred square; ``side``: a centred square of that side; or a square box
+``(left, top, right, bottom)``. All in pixels of the upright image."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP")
+_EXIF_ORIENTATION = 0x0112
+_LARGEST_FILE = 2**28  # bytes; a single image beyond it is damage or an attack
+# What Pillow and its codecs are known to raise on damaged input; anything else is a defect and must show.
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError,
+    struct.error, zlib.error,
+)  # fmt: skip
+
+
+class UnreadableImageError(ValueError):
+    """An image file that cannot be decoded, or that the crop does not fit; the message says why."""
+
+
+class Orientation(NamedTuple):
+    """How the stored pixels are turned: mirror x, then y, then swap the axes to get the upright image."""
+
+    swapped: bool
+    mirrored_x: bool
+    mirrored_y: bool
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels; edges may be fractions."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+_ORIENTATIONS = {
+    1: Orientation(swapped=False, mirrored_x=False, mirrored_y=False),
+    2: Orientation(swapped=False, mirrored_x=True, mirrored_y=False),
+    3: Orientation(swapped=False, mirrored_x=True, mirrored_y=True),
+    4: Orientation(swapped=False, mirrored_x=False, mirrored_y=True),
+    5: Orientation(swapped=True, mirrored_x=False, mirrored_y=False),
+    6: Orientation(swapped=True, mirrored_x=False, mirrored_y=True),
+    7: Orientation(swapped=True, mirrored_x=True, mirrored_y=True),
+    8: Orientation(swapped=True, mirrored_x=True, mirrored_y=False),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """The image files of a folder or a zip archive, sorted by name.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Paths inside the folder or archive, with ``/`` between the parts.
+    stamps : tuple of str
+        For each file a text that changes when its content does, found without reading it: the size, with the time of
+        modification (folder) or the CRC (zip).
+    opened : callable
+        ``with files.opened() as read``: ``read(k)`` gives the bytes of file k, in any thread, and raises
+        `UnreadableImageError` if it cannot.
+    """
+
+    names: tuple[str, ...]
+    stamps: tuple[str, ...]
+    opened: Callable[[], AbstractContextManager[Callable[[int], bytes]]]
+
+
+def list_image_files(path: str | os.PathLike[str]) -> ImageFiles:
+    """List the image files of a folder, its inner folders included, or of a zip archive.
+
+    Hidden files (and the ``__MACOSX`` of a Mac's zip) are left out. The order is that of the names' code points, the
+    same on every platform.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder or the zip archive.
+
+    Returns
+    -------
+    ImageFiles
+        At least one file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such path.
+    ValueError
+        If it is neither a folder nor a zip archive, or holds no image files.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("b.PNG", "a.jpg", "notes.txt"):
+    ...     _ = (folder / name).write_bytes(b"")
+    >>> list_image_files(folder).names
+    ('a.jpg', 'b.PNG')
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; expected a folder or a zip file with images.")
+    if path.is_dir():
+        files = _list_folder(path)
+    elif zipfile.is_zipfile(path):
+        files = _list_zip(path)
+    else:
+        raise ValueError(f"{path} is neither a folder nor a zip file (or the zip file is damaged).")
+    if not files.names:
+        raise ValueError(f"{path} has no images: no file ends in {', '.join(SUFFIXES)}.")
+    return files
+
+
+def decode_square(data: bytes, *, size: int, crop: Crop = "square") -> UInt8[np.ndarray, "size size 3"]:
+    """Decode a JPEG, PNG or WebP file to an upright RGB square.
+
+    The image is turned as its EXIF orientation says, cropped, converted to RGB and resized. Grey, palette, 16-bit
+    and CMYK images become RGB (embedded colour profiles are not applied); transparent ones are laid on white. Of
+    an animation the first frame counts. Reducing averages over areas, with the exact share of every pixel;
+    enlarging is bicubic. Big JPEGs are decoded at 1/2, 1/4 or 1/8 as long as at least twice `size` is left.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    size : int
+        Side of the result in pixels.
+    crop : Crop
+        Which part of the upright image to keep; see `Crop`.
+
+    Returns
+    -------
+    UInt8[np.ndarray, "size size 3"]
+        Red, green and blue, 0 to 255.
+
+    Raises
+    ------
+    UnreadableImageError
+        If the file is damaged, of another format, over Pillow's limit for decompression bombs
+        (``PIL.Image.MAX_IMAGE_PIXELS``), or smaller than the crop.
+
+    Examples
+    --------
+    >>> file = io.BytesIO()
+    >>> Image.new("L", (300, 200), 128).save(file, "JPEG")
+    >>> decode_square(file.getvalue(), size=32)[0, 0]
+    array([128, 128, 128], dtype=uint8)
+    """
+    if not data:
+        raise UnreadableImageError("the file is empty")
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            return _square(image, size, crop)
+    except UnreadableImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError("not a JPEG, PNG or WebP image") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableImageError(
+            f"too many pixels for Pillow's limit of {Image.MAX_IMAGE_PIXELS}"
+        ) from error
+    except _DAMAGE as error:
+        raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def check_crop(crop: Crop) -> None:
+    """Refuse a crop that fits no image at all.
+
+    Parameters
+    ----------
+    crop : Crop
+        See `Crop`.
+
+    Raises
+    ------
+    ValueError
+        If `crop` is not "square", a positive side, or a square box with corners in order.
+
+    Examples
+    --------
+    >>> check_crop((0, 20, 178, 198))
+    """
+    if crop == "square":
+        return
+    if isinstance(crop, int) and not isinstance(crop, bool) and crop >= 1:
+        return
+    if isinstance(crop, tuple) and len(crop) == 4 and all(isinstance(edge, int) for edge in crop):
+        left, top, right, bottom = crop
+        if 0 <= left < right and 0 <= top < bottom and right - left == bottom - top:
+            return
+    raise ValueError(
+        f'crop is {crop!r}; expected "square", a side of at least 1 pixel, or a tuple of four integers (left, '
+        "top, right, bottom) that is a square with 0 <= left < right and 0 <= top < bottom."
+    )
+
+
+def resize_square(image: Image.Image, box: Box, *, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Resize a square part of an RGB image: area averages to reduce, bicubic to enlarge.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        An image in mode RGB.
+    box : Box
+        The part to keep, inside the image.
+    size : int
+        Side of the result in pixels.
+
+    Returns
+    -------
+    UInt8[np.ndarray, "size size 3"]
+        The resized part.
+    """
+    side = box.right - box.left
+    if side < size:
+        return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
+    # Whole-number steps first: they are exact, fast, and keep the arrays below 4 size on a side.
+    step = max(1, int(side // (2 * size)))
+    reduced = image.reduce(step)
+    return _average_areas(np.asarray(reduced), *(edge / step for edge in box), size)
+
+
+def _is_image(name: str) -> bool:
+    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+    return name.lower().endswith(SUFFIXES) and not hidden
+
+
+def _list_folder(folder: Path) -> ImageFiles:
+    listed = []
+    for place, _, found in os.walk(folder):
+        inner = "" if Path(place) == folder else os.path.relpath(place, folder).replace(os.sep, "/") + "/"
+        listed += [inner + name for name in found if _is_image(inner + name)]
+    names = tuple(sorted(listed))
+
+    @contextmanager
+    def opened() -> Iterator[Callable[[int], bytes]]:
+        yield lambda k: _read_file(folder / names[k])
+
+    bar = tqdm(names, desc="listing files", unit="file", delay=2, leave=False)
+    return ImageFiles(names=names, stamps=tuple(_stamp(folder / name) for name in bar), opened=opened)
+
+
+def _stamp(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:  # a broken link: it is found unreadable when its turn comes
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return _limited(file.read(_LARGEST_FILE + 1))
+    except OSError as error:
+        raise UnreadableImageError(error.strerror or str(error)) from error
+
+
+def _list_zip(path: Path) -> ImageFiles:
+    with zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if _is_image(member.filename)]
+    members.sort(key=lambda member: member.filename)
+
+    @contextmanager
+    def opened() -> Iterator[Callable[[int], bytes]]:
+        with zipfile.ZipFile(path) as archive:
+            yield lambda k: _read_member(archive, members[k])
+
+    return ImageFiles(
+        names=tuple(member.filename for member in members),
+        stamps=tuple(f"{member.file_size} {member.CRC:08x}" for member in members),
+        opened=opened,
+    )
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    try:
+        with archive.open(member) as file:
+            return _limited(file.read(_LARGEST_FILE + 1))
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        # Damaged, encrypted (RuntimeError), or packed by an unknown method (NotImplementedError).
+        raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def _limited(data: bytes) -> bytes:
+    if len(data) > _LARGEST_FILE:
+        raise UnreadableImageError(f"the file has more than {_LARGEST_FILE >> 20} MiB")
+    return data
+
+
+def _square(image: Image.Image, size: int, crop: Crop) -> UInt8[np.ndarray, "size size 3"]:
+    stored = image.size
+    if Image.MAX_IMAGE_PIXELS is not None and stored[0] * stored[1] > Image.MAX_IMAGE_PIXELS:
+        raise UnreadableImageError(
+            f"{stored[0]} x {stored[1]} pixels, over Pillow's limit of {Image.MAX_IMAGE_PIXELS}"
+        )
+    turned = _orientation(image)
+    upright = stored[::-1] if turned.swapped else stored
+    box = _as_stored(_crop_box(crop, upright), turned, stored)
+    shrink = _draft(image, side=box.right - box.left, size=size)
+    box = Box(*(edge / shrink for edge in box))
+    corner = (math.floor(box.left), math.floor(box.top), math.ceil(box.right), math.ceil(box.bottom))
+    part = _to_rgb(image.crop(corner))
+    inner = Box(box.left - corner[0], box.top - corner[1], box.right - corner[0], box.bottom - corner[1])
+    return _as_upright(resize_square(part, inner, size=size), turned)
+
+
+def _orientation(image: Image.Image) -> Orientation:
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except _DAMAGE:  # a damaged EXIF block says nothing about the orientation; the pixels may be fine
+        value = 1
+    return _ORIENTATIONS.get(value, _ORIENTATIONS[1])
+
+
+def _crop_box(crop: Crop, upright: tuple[int, int]) -> Box:
+    """Return the crop in pixels of the upright image of that (width, height)."""
+    width, height = upright
+    if isinstance(crop, tuple):
+        box = Box(*crop)
+    else:
+        side = min(upright) if crop == "square" else crop
+        left, top = (width - side) // 2, (height - side) // 2
+        box = Box(left, top, left + side, top + side)
+    if box.left < 0 or box.top < 0 or box.right > width or box.bottom > height:
+        raise UnreadableImageError(f"crop {crop} does not fit into {width} x {height} pixels")
+    return box
+
+
+def _as_stored(box: Box, turned: Orientation, stored: tuple[int, int]) -> Box:
+    """Carry a box from the upright image to the pixels as stored."""
+    left, top, right, bottom = box
+    if turned.swapped:
+        left, top, right, bottom = top, left, bottom, right
+    if turned.mirrored_x:
+        left, right = stored[0] - right, stored[0] - left
+    if turned.mirrored_y:
+        top, bottom = stored[1] - bottom, stored[1] - top
+    return Box(left, top, right, bottom)
+
+
+def _as_upright(
+    pixels: UInt8[np.ndarray, "size size 3"], turned: Orientation
+) -> UInt8[np.ndarray, "size size 3"]:
+    if turned.mirrored_x:
+        pixels = pixels[:, ::-1]
+    if turned.mirrored_y:
+        pixels = pixels[::-1]
+    return pixels.swapaxes(0, 1) if turned.swapped else pixels
+
+
+def _draft(image: Image.Image, *, side: float, size: int) -> float:
+    """Let the JPEG decoder shrink the image, to no less than twice the result; return the factor."""
+    wanted = int(side // (2 * size))
+    if wanted < 2:
+        return 1.0
+    width, height = image.size
+    drafted = image.draft(None, (width // wanted, height // wanted))
+    return 1.0 if drafted is None else width / drafted[1][2]
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _from_16_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey to 8 bits; Pillow's own conversion would clip at 255."""
+    grey = np.asarray(image).astype(np.int64).clip(0, 65535)
+    return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+
+
+@njit(nogil=True, cache=True)
+@no_type_check  # the type checks of the tests would wrap it, and numba compiles no wrapper
+def _average_areas(
+    pixels: np.ndarray, left: float, top: float, right: float, bottom: float, size: int
+) -> np.ndarray:
+    """Average (height, width, 3) bytes over the size x size cells of a box, each pixel by its share."""
+    stripes = _average_rows(pixels, top, bottom, size)
+    turned = _average_rows(stripes.transpose(1, 0, 2), left, right, size)
+    result = np.empty((size, size, 3), np.uint8)
+    for i in range(size):
+        for j in range(size):
+            for channel in range(3):
+                result[i, j, channel] = np.uint8(turned[j, i, channel] + 0.5)
+    return result
+
+
+@njit(nogil=True, cache=True)
+@no_type_check
+def _average_rows(pixels: np.ndarray, low: float, high: float, size: int) -> np.ndarray:
+    """Average (height, width, 3) values over `size` equal intervals of the first axis."""
+    result = np.zeros((size, pixels.shape[1], 3))
+    step = (high - low) / size
+    for i in range(size):
+        start, stop = low + i * step, low + (i + 1) * step
+        for row in range(int(start), min(math.ceil(stop), pixels.shape[0])):
+            share = (min(stop, row + 1) - max(start, row)) / step
+            for column in range(pixels.shape[1]):
+                for channel in range(3):
+                    result[i, column, channel] += share * pixels[row, column, channel]
+    return result

@@ -1,0 +1,1123 @@
+"""Image sources: rendered faces, CelebA, folders of photographs; decoded once into a cache, served as arrays.
+
+A source is opened with `open_images`. Its images are decoded (or rendered) on all cores into one memory-mapped file
+of bytes, `Images` is a view of rows of that file, and indexing the view gives float32 arrays in [0, 1].
+
+The cache of a source is a folder ``images/<scheme>-<key>`` below the cache folder, where the key is a hash of the
+names, sizes and stamps of the files and of all settings that the pixels depend on. In it:
+
+``pixels.npy``
+    The finished pixels, uint8 (rows, size, size, 3). Its appearance, by renaming, finishes the cache.
+``cache.json``
+    Which row holds which image, and which files could not be read.
+``pixels.partial``, ``done.partial``
+    An unfinished build: the preallocated pixels, and one line for each finished block of rows.
+``lock``
+    Held by the one process that builds.
+
+Any of these folders may be deleted when no process uses it.
+"""
+
+import contextlib
+import errno
+import hashlib
+import http.client
+import io
+import itertools
+import json
+import logging
+import operator
+import os
+import shutil
+import warnings
+import zipfile
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+import platformdirs
+from filelock import FileLock, Timeout
+from jaxtyping import Float, Float32, Int8, Int64, UInt8
+from PIL import Image
+from tqdm.auto import tqdm
+
+from aelib import decoding
+from aelib.decoding import Crop, ImageFiles, UnreadableImageError, list_image_files
+from aelib.files import read_json, write_json, write_text
+
+DEFAULT_FACES = 20_000
+"""How many faces ``open_images("faces")`` renders when no number is given."""
+
+SMALLEST_SIZE = 32
+"""The smallest side of an image, in pixels."""
+
+STRIDE_PRODUCT = 16
+"""The product of the strides of a network with four layers of stride 2."""
+
+_SCHEMES = ("faces", "celeba:PATH", "photos:PATH", "lfw", "olivetti")
+_CACHE_FORMAT = 1
+_BLOCK_BYTES = 2**21
+
+_log = logging.getLogger("aelib")
+
+Index: TypeAlias = int | np.integer | slice | Sequence[int] | Sequence[bool] | np.ndarray
+MakeBlock: TypeAlias = Callable[
+    [Int64[np.ndarray, " k"]], tuple[UInt8[np.ndarray, "k h w 3"], dict[int, str]]
+]
+
+
+class Skipped(NamedTuple):
+    """A file that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+class Splits(NamedTuple):
+    """Disjoint views of the same images: for fitting, for choosing, for the final figure."""
+
+    train: "Images"
+    validation: "Images"
+    test: "Images"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Images:
+    """A view of n images of one source.
+
+    ``len(images)`` is n. ``images[5]`` is a float32 array (h, w, 3) in [0, 1]; ``images[a:b]``, ``images[[3, 1, 3]]``
+    and ``images[mask]`` are float32 arrays (m, h, w, 3). Make one with `open_images` or `Images.from_array`.
+
+    Parameters
+    ----------
+    pixels : UInt8[np.ndarray, "n_cached h w 3"]
+        All pixels of the source, usually memory-mapped and always read-only; shared by all views.
+    indices : Int64[np.ndarray, "n"]
+        The rows of `pixels` that this view holds, in its order.
+    source : str
+        What the images were opened from.
+    seed : int
+        The seed of the faces, or of the choice of n files.
+    names : tuple of str or None
+        The name of each image, by its path inside the source.
+    table : pandas.DataFrame or None
+        A row of factors or attributes for each image.
+    partition : Int8[np.ndarray, "n"] or None
+        The source's own split: 0 for training, 1 for validation, 2 for test.
+    skipped : tuple of Skipped
+        The files of the source (not of this view) that were tried and could not be read.
+    provenance : dict
+        What `description` says about the source.
+
+    Examples
+    --------
+    >>> images = Images.from_array(np.full((10, 32, 32, 3), 255, np.uint8))
+    >>> images[2:4].shape, float(images[0].max())
+    ((2, 32, 32, 3), 1.0)
+    """
+
+    pixels: UInt8[np.ndarray, "n_cached h w 3"]
+    indices: Int64[np.ndarray, " n"]
+    source: str
+    seed: int = 0
+    names: tuple[str, ...] | None = None
+    table: pd.DataFrame | None = None
+    partition: Int8[np.ndarray, " n"] | None = None
+    skipped: tuple[Skipped, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_array(
+        cls,
+        array: UInt8[np.ndarray, "n h w 3"] | Float[np.ndarray, "n h w 3"],
+        *,
+        names: Sequence[str] | None = None,
+        table: pd.DataFrame | None = None,
+    ) -> "Images":
+        """Take images from an array.
+
+        Parameters
+        ----------
+        array : UInt8[np.ndarray, "n size size 3"] or Float[np.ndarray, "n size size 3"]
+            Bytes, which are not copied, or floats in [0, 1], which are rounded to bytes. No smallest size is asked.
+        names : sequence of str, optional
+            One name per image.
+        table : pandas.DataFrame, optional
+            One row per image.
+
+        Returns
+        -------
+        Images
+            A view of all n images.
+
+        Raises
+        ------
+        TypeError
+            If the array holds neither uint8 nor floats.
+        ValueError
+            If its shape is not (n, size, size, 3), a float is outside [0, 1] or not a number, or `names` or `table`
+            is not of length n.
+
+        Examples
+        --------
+        >>> Images.from_array(np.zeros((3, 48, 48, 3)))
+        Images('array', n=3, size=48)
+        """
+        pixels = _as_bytes(np.asarray(array))
+        for what, given in (("names", names), ("table", table)):
+            if given is not None and len(given) != len(pixels):
+                raise ValueError(f"{what} has {len(given)} rows for {len(pixels)} images; give one for each.")
+        key = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+        return cls(
+            pixels=pixels,
+            indices=np.arange(len(pixels)),
+            source="array",
+            names=None if names is None else tuple(names),
+            table=table,
+            provenance={"source": "array", "size": pixels.shape[1], "key": key},
+        )
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __repr__(self) -> str:
+        return f"Images({self.source!r}, n={len(self)}, size={self.size})"
+
+    def __iter__(self) -> Iterator[Float32[np.ndarray, "h w 3"]]:
+        return (self[position] for position in range(len(self)))
+
+    def __getitem__(self, key: Index) -> Float32[np.ndarray, "*m h w 3"]:
+        return np.divide(self.bytes(key), np.float32(255))
+
+    @property
+    def size(self) -> int:
+        """The side of the images in pixels."""
+        return int(self.pixels.shape[1])
+
+    def bytes(self, key: Index) -> UInt8[np.ndarray, "*m h w 3"]:
+        """Return images as bytes, a copy.
+
+        Parameters
+        ----------
+        key : int, slice, sequence of int, or bool mask
+            Positions in this view, as in ``images[key]``.
+
+        Returns
+        -------
+        UInt8[np.ndarray, "m h w 3"] or UInt8[np.ndarray, "h w 3"]
+            Values 0 to 255.
+
+        Raises
+        ------
+        IndexError
+            If a position lies outside the view, a mask is of another length, or the key is none of these.
+        """
+        return np.asarray(self.pixels).take(self.indices[self._positions(key)], axis=0)
+
+    def subset(self, key: Index) -> "Images":
+        """Return a view of some of the images, with their names and their rows of the table.
+
+        Parameters
+        ----------
+        key : int, slice, sequence of int, or bool mask
+            Positions in this view, as in ``images[key]``.
+
+        Returns
+        -------
+        Images
+            The chosen images in the chosen order.
+
+        Raises
+        ------
+        IndexError
+            As for `bytes`.
+
+        Examples
+        --------
+        >>> Images.from_array(np.zeros((8, 32, 32, 3), np.uint8)).subset(slice(0, None, 3))
+        Images('array', n=3, size=32)
+        """
+        chosen = np.atleast_1d(np.arange(len(self))[self._positions(key)])
+        return replace(
+            self,
+            indices=self.indices[chosen],
+            names=None if self.names is None else tuple(self.names[i] for i in chosen),
+            table=None if self.table is None else self.table.iloc[chosen],
+            partition=None if self.partition is None else self.partition[chosen],
+        )
+
+    def split(self, *, validation: float = 0.1, test: float = 0.1, seed: int = 0) -> Splits:
+        """Split the view at random; the same seed gives the same split.
+
+        Parameters
+        ----------
+        validation, test : float
+            Shares of the images, in [0, 1); the rest is for training. A share of 0 gives an empty view.
+        seed : int
+            Seed of the shuffle.
+
+        Returns
+        -------
+        Splits
+            Three disjoint views that together hold every image, each in the order of this view.
+
+        Raises
+        ------
+        ValueError
+            If a share is outside [0, 1), they leave nothing for training, or a positive share is less than one image.
+
+        Examples
+        --------
+        >>> images = Images.from_array(np.zeros((50, 32, 32, 3), np.uint8))
+        >>> [len(part) for part in images.split(validation=0.1, test=0.2)]
+        [35, 5, 10]
+        """
+        n_validation = self._share("validation", validation)
+        n_test = self._share("test", test)
+        if n_validation + n_test >= len(self):
+            raise ValueError(
+                f"validation={validation} and test={test} of {len(self)} images leave none for training; "
+                "take smaller shares, or more images."
+            )
+        order = np.random.default_rng(seed).permutation(len(self))
+        parts = np.split(order, [n_validation, n_validation + n_test])
+        held_out, tested, rest = (self.subset(np.sort(part)) for part in parts)
+        return Splits(train=rest, validation=held_out, test=tested)
+
+    def official_split(self) -> Splits:
+        """Split the view as the source itself does (CelebA's list_eval_partition.txt).
+
+        Returns
+        -------
+        Splits
+            Three disjoint views; one is empty if this view holds none of its images.
+
+        Raises
+        ------
+        ValueError
+            If the source has no partition of its own.
+        """
+        if self.partition is None:
+            raise ValueError(
+                f"{self.source} has no partition of its own: only CelebA with list_eval_partition.txt inside, beside "
+                "or above the images has one. Use split() for a random one."
+            )
+        return Splits(*(self.subset(self.partition == part) for part in range(3)))
+
+    def description(self) -> dict[str, Any]:
+        """Describe the images so that a result can say what it was made from.
+
+        Returns
+        -------
+        dict
+            JSON-able: the kind of source (never its path), seed, size, settings, version and content key, with n and
+            a hash of the rows of this view.
+
+        Examples
+        --------
+        >>> Images.from_array(np.zeros((3, 48, 48, 3))).description()["n"]
+        3
+        """
+        view = hashlib.sha256(self.indices.astype("<i8").tobytes()).hexdigest()[:16]
+        return {**self.provenance, "seed": self.seed, "n": len(self), "view": view}
+
+    def _positions(self, key: Index) -> int | slice | Int64[np.ndarray, " m"]:
+        """Check a key and return it in a form that indexes arrays of length n."""
+        if isinstance(key, slice):
+            return key
+        array = np.asarray(key)
+        if array.dtype == bool and array.shape == (len(self),):
+            return np.flatnonzero(array)
+        if array.shape == (0,):
+            return np.zeros(0, np.int64)
+        if isinstance(key, tuple) or array.ndim > 1 or not np.issubdtype(array.dtype, np.integer):
+            raise IndexError(
+                f"images are indexed by an integer, a slice, a list of integers or a mask of {len(self)} booleans; "
+                f"this is {array.dtype} of shape {array.shape}."
+            )
+        outside = array[(array < -len(self)) | (array >= len(self))]
+        if outside.size:
+            raise IndexError(f"image {outside.flat[0]} asked of {len(self)}; the last is {len(self) - 1}.")
+        return array.astype(np.int64) if array.ndim else int(array)
+
+    def _share(self, name: str, share: float) -> int:
+        if not 0 <= share < 1:
+            raise ValueError(f"{name} is {share}; expected a share of the images in [0, 1).")
+        count = round(share * len(self))
+        if share > 0 and count == 0:
+            raise ValueError(
+                f"{name}={share} of {len(self)} images is less than one; take a larger share, more images, or 0."
+            )
+        return count
+
+
+def open_images(
+    source: str,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    size: int = 96,
+    crop: Crop = "square",
+    on_unreadable: Literal["skip", "error"] = "skip",
+    stride_product: int = STRIDE_PRODUCT,
+    cache: str | os.PathLike[str] | None = None,
+) -> Images:
+    """Open a source of images, decoding or rendering it into the cache the first time.
+
+    ``"faces"``
+        Faces rendered by `aelib.faces`: images 0 to n - 1 of the seed, with their factors as table.
+    ``"celeba:PATH"``
+        CelebA's aligned images: the folder or zip ``img_align_celeba``, or the folder that holds it.
+        ``list_eval_partition.txt`` and ``list_attr_celeba.txt`` are found inside, beside or above it (also in the
+        folders ``Eval`` and ``Anno`` and as .csv); attributes become a boolean table. The default crop is the usual
+        one, 178 x 178 of 178 x 218 pixels: ``(0, 20, 178, 198)``.
+    ``"photos:PATH"``
+        All JPEG, PNG and WebP files of a folder (and its folders) or of a zip, of any size and mode; see
+        `aelib.decoding.decode_square`. Hidden files are left out.
+    ``"lfw"``, ``"olivetti"``
+        Labeled Faces in the Wild and the Olivetti faces, downloaded by scikit-learn into its data home, or into PATH
+        for ``"lfw:PATH"``, ``"olivetti:PATH"``; the table has the person.
+
+    Images are in the order of their names. With `n` below the number there is, `seed` chooses which; files that cannot
+    be read are replaced by others while there are any.
+
+    Parameters
+    ----------
+    source : str
+        One of the above.
+    n : int, optional
+        How many images; all there are by default (20 000 faces).
+    seed : int
+        The seed of the faces, or of the choice of n files.
+    size : int
+        Side of the images in pixels: at least 32 and a multiple of `stride_product`.
+    crop : Crop
+        Which part of each file to keep: the largest centred square (``"square"``), a centred square of a given side,
+        or a square box (left, top, right, bottom). Not for faces.
+    on_unreadable : {"skip", "error"}
+        Whether a file that cannot be read is left out (and listed in `Images.skipped`, and counted in one line of
+        the log "aelib") or is an error.
+    stride_product : int
+        The product of the strides of the network that the images are for, which must divide `size`.
+    cache : path-like, optional
+        The cache folder; by default ``$AELIB_CACHE``, or else the user's cache folder.
+
+    Returns
+    -------
+    Images
+        A view of all images opened.
+
+    Raises
+    ------
+    ValueError
+        For an unknown source, a source without (readable) images or with too few, or a setting out of range.
+    FileNotFoundError
+        If the path of the source does not exist.
+    OSError
+        If a download fails, or the cache cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> photos, cache = tempfile.mkdtemp(), tempfile.mkdtemp()
+    >>> for name in ("a.png", "b.png"):
+    ...     Image.new("RGB", (300, 200), "teal").save(Path(photos, name))
+    >>> images = open_images(f"photos:{photos}", size=64, cache=cache)
+    >>> images[:].shape, images.names
+    ((2, 64, 64, 3), ('a.png', 'b.png'))
+    """
+    n, seed, size = None if n is None else operator.index(n), operator.index(seed), operator.index(size)
+    check_size(size, stride_product=stride_product)
+    decoding.check_crop(crop)
+    _check_choices(n, seed, on_unreadable)
+    found = _find(source, n=n, seed=seed, size=size, crop=crop)
+    recipe = _choose(found, n=n, seed=seed)
+    folder = _cache_folder(cache) / f"{found.scheme}-{recipe.key[:20]}"
+    built = _cached(recipe, folder, found=found, strict=on_unreadable == "error")
+    skipped = tuple(Skipped(found.name(c), reason) for c, reason in sorted(built.skipped.items()))
+    rows = np.flatnonzero(built.candidates >= 0)
+    rows = rows[np.argsort(built.candidates[rows])]
+    _check_readable(source, n, len(rows), skipped)
+    chosen = built.candidates[rows]
+    return Images(
+        pixels=built.pixels,
+        indices=rows,
+        source=source,
+        seed=seed,
+        names=None if found.names is None else tuple(found.names[c] for c in chosen),
+        table=None if found.table is None else found.table.iloc[chosen],
+        partition=None if found.partition is None else found.partition[chosen],
+        skipped=skipped,
+        provenance={**found.settings, "source": found.scheme, "key": recipe.key},
+    )
+
+
+def check_size(size: int, *, stride_product: int = STRIDE_PRODUCT) -> None:
+    """Refuse an image size that the layers cannot halve down evenly.
+
+    Parameters
+    ----------
+    size : int
+        Side of the images in pixels.
+    stride_product : int
+        The product of the strides of the encoder's layers: 16 for four layers of stride 2.
+
+    Raises
+    ------
+    ValueError
+        If `size` is below 32 or not a multiple of `stride_product`.
+
+    Examples
+    --------
+    >>> check_size(96)
+    """
+    if stride_product < 1:
+        raise ValueError(
+            f"stride_product is {stride_product}; expected the product of the strides, at least 1."
+        )
+    if size < SMALLEST_SIZE:
+        raise ValueError(f"size is {size}; expected at least {SMALLEST_SIZE} pixels.")
+    if size % stride_product:
+        below = size - size % stride_product
+        near = [f"{s}" for s in (below, below + stride_product) if s >= SMALLEST_SIZE]
+        raise ValueError(
+            f"size is {size}; expected a multiple of {stride_product}, the product of the strides, such as "
+            f"{' or '.join(near)}: otherwise the decoder cannot return to the size the encoder started from."
+        )
+
+
+# Sources: each is turned into the same description of candidates (files, faces) and of how to make their pixels.
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A source with all its candidates, in the order of their names.
+
+    `settings` is what the pixels depend on besides the candidates; `stamps` has one line per candidate that changes
+    with its content; `opened` gives, while a build lasts, the function that makes blocks of pixels.
+    """
+
+    scheme: str
+    n_available: int
+    size: int
+    settings: dict[str, Any]
+    stamps: Sequence[str] | None
+    opened: Callable[[], AbstractContextManager[MakeBlock]]
+    names: tuple[str, ...] | None = None
+    table: pd.DataFrame | None = None
+    partition: Int8[np.ndarray, " n"] | None = None
+
+    def name(self, candidate: int) -> str:
+        return str(candidate) if self.names is None else self.names[candidate]
+
+
+def _find(source: str, *, n: int | None, seed: int, size: int, crop: Crop) -> _Found:
+    scheme, colon, place = source.partition(":")
+    if scheme in ("celeba", "photos") and not place:
+        raise ValueError(f'"{source}" names no folder or zip; write "{scheme}:PATH".')
+    if scheme == "faces" and not colon:
+        if crop != "square":
+            raise ValueError(f"crop is {crop!r}, but faces are rendered whole; leave it out.")
+        return _find_faces(n=DEFAULT_FACES if n is None else n, seed=seed, size=size)
+    if scheme == "photos":
+        return _from_files("photos", list_image_files(Path(place).expanduser()), size=size, crop=crop)
+    if scheme == "celeba":
+        return _find_celeba(Path(place).expanduser(), size=size, crop=crop)
+    if scheme == "lfw":
+        return _find_lfw(place or None, size=size, crop=crop)
+    if scheme == "olivetti":
+        return _find_olivetti(place or None, size=size, crop=crop)
+    raise ValueError(
+        f'unknown source "{source}"; expected one of {", ".join(_SCHEMES)} (your own images: "photos:PATH").'
+    )
+
+
+def _find_faces(*, n: int, seed: int, size: int) -> _Found:
+    from aelib import faces  # compiled code, slow to import, that no other source needs
+
+    def make_block(
+        candidates: Int64[np.ndarray, " k"],
+    ) -> tuple[UInt8[np.ndarray, "k h w 3"], dict[int, str]]:
+        rendered = faces.render(faces.sample_factors(candidates, seed=seed), size=size)
+        return np.rint(rendered * 255).astype(np.uint8), {}
+
+    return _Found(
+        scheme="faces",
+        n_available=n,
+        size=size,
+        settings={"size": size, "seed": seed, "version": faces.VERSION},
+        stamps=None,
+        opened=lambda: contextlib.nullcontext(make_block),
+        table=faces.sample_factors(np.arange(n), seed=seed),
+    )
+
+
+def _from_files(
+    scheme: str,
+    files: ImageFiles,
+    *,
+    size: int,
+    crop: Crop,
+    table: pd.DataFrame | None = None,
+    partition: Int8[np.ndarray, " n"] | None = None,
+) -> _Found:
+    @contextmanager
+    def opened() -> Iterator[MakeBlock]:
+        with files.opened() as read:
+            yield lambda candidates: _decode_block(candidates, read, size=size, crop=crop)
+
+    return _Found(
+        scheme=scheme,
+        n_available=len(files.names),
+        size=size,
+        settings={
+            "size": size,
+            "crop": list(crop) if isinstance(crop, tuple) else crop,
+            "version": decoding.VERSION,
+        },
+        stamps=files.stamps,
+        opened=opened,
+        names=files.names,
+        table=table,
+        partition=partition,
+    )
+
+
+def _decode_block(
+    candidates: Int64[np.ndarray, " k"], read: Callable[[int], bytes], *, size: int, crop: Crop
+) -> tuple[UInt8[np.ndarray, "k h w 3"], dict[int, str]]:
+    pixels = np.zeros((len(candidates), size, size, 3), np.uint8)
+    failed = {}
+    for position, candidate in enumerate(candidates):
+        try:
+            pixels[position] = decoding.decode_square(read(int(candidate)), size=size, crop=crop)
+        except UnreadableImageError as error:
+            failed[position] = str(error)
+    return pixels, failed
+
+
+def _find_celeba(path: Path, *, size: int, crop: Crop) -> _Found:
+    place = _celeba_place(path)
+    files = list_image_files(place)
+    names = tuple(name.rpartition("/")[2] for name in files.names)
+    attributes = _celeba_text(place, "list_attr_celeba")
+    partition = _celeba_text(place, "list_eval_partition")
+    return _from_files(
+        "celeba",
+        replace(files, names=names),
+        size=size,
+        crop=crop,
+        table=None if attributes is None else _parse_attributes(attributes, names),
+        partition=None if partition is None else _parse_partition(partition, names),
+    )
+
+
+def _celeba_place(path: Path) -> Path:
+    """Find the images below the folder that was named, which may be any level of the official layout."""
+    for inner in ("img_align_celeba", "img_align_celeba.zip"):
+        for place in (path / inner, path / "Img" / inner):
+            if place.exists():
+                return place
+    return path
+
+
+def _celeba_text(place: Path, stem: str) -> str | None:
+    """Read one of CelebA's lists from inside the zip, or from inside, beside or above the images."""
+    wanted = (f"{stem}.txt", f"{stem}.csv")
+    if place.is_file():
+        with zipfile.ZipFile(place) as archive:
+            for member in archive.namelist():
+                if member.rpartition("/")[2] in wanted:
+                    return archive.read(member).decode()
+    absolute = place.resolve()
+    for level in (absolute, absolute.parent, absolute.parent.parent):
+        for folder, name in itertools.product((level, level / "Anno", level / "Eval"), wanted):
+            if (folder / name).is_file():
+                return (folder / name).read_text(encoding="utf-8")
+    return None
+
+
+def _parse_partition(text: str, names: Sequence[str]) -> Int8[np.ndarray, " n"]:
+    """Parse lines of ``000001.jpg 0`` (a comma will do, and a header is passed over)."""
+    lines = (line.replace(",", " ").split() for line in text.splitlines())
+    parts = {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1] in ("0", "1", "2")}
+    _check_listed("list_eval_partition", parts, names)
+    return np.array([parts[name] for name in names], np.int8)
+
+
+def _parse_attributes(text: str, names: Sequence[str]) -> pd.DataFrame:
+    """Parse a count (optional), a line of attribute names, and lines of ``000001.jpg -1 1 ...``."""
+    lines = text.replace(",", " ").splitlines()
+    if lines and len(lines[0].split()) == 1:
+        lines = lines[1:]
+    header = [name for name in (lines[0].split() if lines else []) if name != "image_id"]
+    values = pd.read_csv(
+        io.StringIO("\n".join(lines[1:]) + "\n"), sep=r"\s+", names=["image", *header], index_col="image"
+    )
+    _check_listed("list_attr_celeba", values.index, names)
+    values = values[~values.index.duplicated()].loc[list(names)]
+    if not values.isin([-1, 1]).to_numpy().all():
+        raise ValueError("list_attr_celeba has values other than -1 and 1; it is damaged, get it again.")
+    return values == 1
+
+
+def _check_listed(what: str, listed: Iterable[str], names: Sequence[str]) -> None:
+    known = set(listed)
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise ValueError(
+            f"{what} has no line for {len(missing)} of {len(names)} images, {missing[0]} the first; "
+            "get the whole list, or move it away to do without."
+        )
+
+
+def _find_lfw(place: str | None, *, size: int, crop: Crop) -> _Found:
+    """Find the files that scikit-learn's fetcher unpacks; the fetcher itself would hold all of them as floats."""
+    from sklearn import datasets  # slow to import, and no other source needs it
+
+    home = Path(datasets.get_data_home(place))
+    folder = home / "lfw_home" / "lfw_funneled"
+    if (home / "lfw_home" / "lfw-funneled.tgz").exists() and folder.exists():
+        raise ValueError(f"{folder} was not unpacked to the end; delete it and try again.")
+    if not folder.exists():
+        with _download("LFW", home):
+            # The fetcher loads what it fetched; few people have 500 pictures.
+            datasets.fetch_lfw_people(data_home=str(home), min_faces_per_person=500)
+    files = list_image_files(folder)
+    person = [name.partition("/")[0].replace("_", " ") for name in files.names]
+    return _from_files("lfw", files, size=size, crop=crop, table=pd.DataFrame({"person": person}))
+
+
+def _find_olivetti(place: str | None, *, size: int, crop: Crop) -> _Found:
+    from sklearn import datasets  # slow to import, and no other source needs it
+
+    home = Path(datasets.get_data_home(place))
+    with _download("Olivetti", home):
+        faces = datasets.fetch_olivetti_faces(data_home=str(home))
+    grey = np.rint(faces.images * 255).astype(np.uint8)
+    files = ImageFiles(
+        names=tuple(f"{k:03d}" for k in range(len(grey))),
+        stamps=tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in grey),
+        opened=lambda: contextlib.nullcontext(lambda candidate: _encode_png(grey[candidate])),
+    )
+    return _from_files("olivetti", files, size=size, crop=crop, table=pd.DataFrame({"person": faces.target}))
+
+
+def _encode_png(grey: UInt8[np.ndarray, "h w"]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "PNG")
+    return file.getvalue()
+
+
+@contextmanager
+def _download(what: str, home: Path) -> Iterator[None]:
+    """Name the data home in the error of a fetcher that fails, and keep its prints and retry warnings off."""
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    except (OSError, http.client.HTTPException) as error:
+        raise OSError(
+            f"the {what} faces are not in data_home {home} and could not be downloaded there ({error}). Try again "
+            "with a network connection, or name the folder of scikit-learn's data that holds them: "
+            f'"{what.lower()}:PATH".'
+        ) from error
+
+
+# The choice of candidates, and the key that names it.
+
+
+@dataclass(frozen=True, eq=False)
+class _Recipe:
+    """What a cache holds: the candidate of each of its rows, and reserves for those that cannot be read."""
+
+    key: str
+    rows: Int64[np.ndarray, " n"]
+    reserves: Int64[np.ndarray, " m"]
+    size: int
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (len(self.rows), self.size, self.size, 3)
+
+    @property
+    def block_rows(self) -> int:
+        return max(1, min(64, _BLOCK_BYTES // (3 * self.size**2)))
+
+
+def _choose(found: _Found, *, n: int | None, seed: int) -> _Recipe:
+    if n is not None and n > found.n_available:
+        raise ValueError(
+            f"n is {n}, but the source has only {found.n_available} images; ask for fewer, or leave n out for all."
+        )
+    if n is None or n == found.n_available:
+        rows, reserves = np.arange(found.n_available), np.zeros(0, np.int64)
+    else:
+        order = np.random.default_rng(seed).permutation(found.n_available)
+        rows, reserves = np.sort(order[:n]), order[n:]
+    return _Recipe(key=_key(found, rows, reserves), rows=rows, reserves=reserves, size=found.size)
+
+
+def _key(found: _Found, rows: Int64[np.ndarray, " n"], reserves: Int64[np.ndarray, " m"]) -> str:
+    """Hash all that the rows depend on; the order itself is hashed too, as generators may change with NumPy."""
+    digest = hashlib.sha256()
+    head = {"format": _CACHE_FORMAT, "scheme": found.scheme, "settings": found.settings, "n": len(rows)}
+    digest.update(json.dumps(head, sort_keys=True).encode())
+    if found.stamps is not None:
+        for candidate in itertools.chain(rows, reserves):
+            line = f"\n{found.name(candidate)}\0{found.stamps[candidate]}"
+            digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _cache_folder(cache: str | os.PathLike[str] | None) -> Path:
+    chosen = cache or os.environ.get("AELIB_CACHE") or platformdirs.user_cache_dir("aelib")
+    return Path(chosen).expanduser() / "images"
+
+
+def _check_choices(n: int | None, seed: int, on_unreadable: str) -> None:
+    if n is not None and n < 1:
+        raise ValueError(f"n is {n}; expected at least 1, or None for all images there are.")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; expected an integer of at least 0.")
+    if on_unreadable not in ("skip", "error"):
+        raise ValueError(f'on_unreadable is {on_unreadable!r}; expected "skip" or "error".')
+
+
+def _check_readable(source: str, n: int | None, n_read: int, skipped: tuple[Skipped, ...]) -> None:
+    if n_read == 0 or (n is not None and n_read < n):
+        asked = "" if n is None else f" of the {n} asked for"
+        raise ValueError(
+            f"{source}: only {n_read} images{asked} could be read; {_summary(skipped)}. Ask for fewer, or repair them."
+        )
+    if skipped:
+        _log.warning("%s: %s; they were skipped, see .skipped", source, _summary(skipped))
+
+
+def _summary(skipped: Sequence[Skipped]) -> str:
+    name, reason = skipped[0]
+    return f"{len(skipped)} files are unreadable, {name} ({reason}) the first"
+
+
+# The cache: made once by one process, in blocks that survive an interruption.
+
+
+@dataclass(frozen=True, eq=False)
+class _Built:
+    """A finished cache: pixels, the candidate in each row (-1 for none), and the reasons of those skipped."""
+
+    pixels: UInt8[np.ndarray, "n h w 3"]
+    candidates: Int64[np.ndarray, " n"]
+    skipped: dict[int, str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """The files of one cache."""
+
+    folder: Path
+
+    @property
+    def finished(self) -> Path:
+        return self.folder / "pixels.npy"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "cache.json"
+
+    @property
+    def partial(self) -> Path:
+        return self.folder / "pixels.partial"
+
+    @property
+    def done(self) -> Path:
+        return self.folder / "done.partial"
+
+
+def _cached(recipe: _Recipe, folder: Path, *, found: _Found, strict: bool) -> _Built:
+    place = _Place(folder)
+    built = _load(recipe, place)
+    if built is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"the cache folder {folder} cannot be made ({error.strerror}); name another with cache=... or in the "
+                "environment variable AELIB_CACHE."
+            ) from error
+        with _only_writer(recipe, place):
+            built = _load(recipe, place) or _build(recipe, place, found=found, strict=strict)
+    if strict and built.skipped:
+        _refuse(found, built.skipped)
+    return built
+
+
+def _load(recipe: _Recipe, place: _Place) -> _Built | None:
+    """Load a finished cache; anything damaged or foreign counts as absent."""
+    pixels = _map(place.finished, recipe.shape)
+    try:
+        record = read_json(place.record)
+        if pixels is None or record["key"] != recipe.key:
+            return None
+        candidates = recipe.rows.copy()
+        for row, candidate in record["replaced"]:
+            candidates[row] = candidate
+        skipped = {int(candidate): str(reason) for candidate, reason in record["skipped"]}
+    except (OSError, ValueError, TypeError, KeyError, IndexError):
+        return None
+    return _Built(pixels=pixels, candidates=candidates, skipped=skipped)
+
+
+def _map(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
+    """Map a file of pixels if it is whole."""
+    try:
+        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = isinstance(pixels, np.memmap) and pixels.shape == shape and pixels.dtype == np.uint8
+    return pixels if whole and path.stat().st_size == pixels.offset + pixels.nbytes else None
+
+
+@contextmanager
+def _only_writer(recipe: _Recipe, place: _Place) -> Iterator[None]:
+    """Hold the lock of a cache; while another process has it, show that one's progress."""
+    lock = FileLock(place.folder / "lock")
+    bar = tqdm(total=len(recipe.rows), desc="waiting for another process", unit="img", delay=2, leave=False)
+    with bar:
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=0.5)
+            except Timeout:
+                done = recipe.block_rows * len(_read_marks(recipe, place))
+                bar.update(min(done, len(recipe.rows)) - bar.n)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _build(recipe: _Recipe, place: _Place, *, found: _Found, strict: bool) -> _Built:
+    """Make all rows; then, in further rounds, fill those that failed from the reserves."""
+    candidates, reserves = recipe.rows.copy(), recipe.reserves
+    rows, skipped = np.arange(len(candidates)), dict[int, str]()
+    with _Writer.opened(recipe, place, found=found, strict=strict) as writer:
+        while len(rows):
+            failed = writer.write(rows, candidates[rows])
+            skipped.update({int(candidates[row]): reason for row, reason in failed.items()})
+            rows = np.array(sorted(failed), np.int64)
+            filled = min(len(rows), len(reserves))
+            candidates[rows[:filled]], candidates[rows[filled:]] = reserves[:filled], -1
+            rows, reserves = rows[:filled], reserves[filled:]
+    _finish(recipe, place, candidates, skipped)
+    built = _load(recipe, place)
+    if built is None:
+        raise OSError(f"the cache {place.folder} was changed while it was built; try again.")
+    return built
+
+
+def _finish(
+    recipe: _Recipe, place: _Place, candidates: Int64[np.ndarray, " n"], skipped: dict[int, str]
+) -> None:
+    replaced = [[int(row), int(candidates[row])] for row in np.flatnonzero(candidates != recipe.rows)]
+    record = {"key": recipe.key, "replaced": replaced, "skipped": [list(item) for item in skipped.items()]}
+    write_json(place.record, record)
+    os.replace(place.partial, place.finished)
+    place.done.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Writer:
+    """Fills the rows of an unfinished cache block by block, passing over blocks already done."""
+
+    recipe: _Recipe
+    found: _Found
+    strict: bool
+    offset: int
+    pixels: io.BufferedRandom
+    done: io.TextIOWrapper
+    marks: dict[int, dict[int, str]]
+    make_block: MakeBlock
+    bar: Any
+    block_numbers: Iterator[int]
+
+    @classmethod
+    @contextmanager
+    def opened(cls, recipe: _Recipe, place: _Place, *, found: _Found, strict: bool) -> Iterator["_Writer"]:
+        offset = _prepare(recipe, place)
+        marks = _read_marks(recipe, place)
+        bar = tqdm(total=len(recipe.rows), desc=f"{found.scheme} to cache", unit="img", delay=2, leave=False)
+        with (
+            bar,
+            place.partial.open("rb+") as pixels,
+            place.done.open("a", encoding="utf-8", newline="\n") as done,
+            found.opened() as make_block,
+            warnings.catch_warnings(),
+        ):
+            # Odd files make Pillow warn (of EXIF, of size); what matters becomes a reason to skip.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield cls(
+                recipe, found, strict, offset, pixels, done, marks, make_block, bar, itertools.count()
+            )  # fmt: skip
+
+    def write(self, rows: Int64[np.ndarray, " k"], candidates: Int64[np.ndarray, " k"]) -> dict[int, str]:
+        """Write candidates to rows; return the rows that failed, with the reasons."""
+        starts = range(0, len(rows), self.recipe.block_rows)
+        blocks = [slice(start, start + self.recipe.block_rows) for start in starts]
+        numbered = {number: block for block, number in zip(blocks, self.block_numbers, strict=False)}
+        for number in numbered.keys() & self.marks.keys():
+            self._count(number, numbered[number], rows, candidates)
+        todo = [(number, block) for number, block in numbered.items() if number not in self.marks]
+        made = _in_parallel(lambda item: self.make_block(candidates[item[1]]), todo)
+        with contextlib.closing(made):
+            for (number, block), (pixels, failed) in made:
+                self._store(number, rows[block], pixels, failed)
+                self._count(number, block, rows, candidates)
+        return {row: reason for number in numbered for row, reason in self.marks[number].items()}
+
+    def _store(
+        self,
+        number: int,
+        rows: Int64[np.ndarray, " k"],
+        pixels: UInt8[np.ndarray, "k h w 3"],
+        failed: dict[int, str],
+    ) -> None:
+        """Write a block, and only when it is on the disk the mark that it is done."""
+        for row, image in zip(rows, pixels, strict=True):
+            self.pixels.seek(self.offset + int(row) * image.nbytes)
+            self.pixels.write(image.tobytes())
+        _flush(self.pixels)
+        reasons = {int(rows[position]): reason for position, reason in failed.items()}
+        self.done.write(json.dumps([number, list(reasons.items())]) + "\n")
+        _flush(self.done)
+        self.marks[number] = reasons
+
+    def _count(
+        self, number: int, block: slice, rows: Int64[np.ndarray, " k"], candidates: Int64[np.ndarray, " k"]
+    ) -> None:
+        self.bar.update(len(rows[block]) - len(self.marks[number]))
+        if self.strict and self.marks[number]:
+            candidate_of = dict(zip(rows[block].tolist(), candidates[block].tolist(), strict=True))
+            _refuse(self.found, {candidate_of[row]: reason for row, reason in self.marks[number].items()})
+
+
+def _refuse(found: _Found, skipped: dict[int, str]) -> None:
+    unreadable = [Skipped(found.name(candidate), reason) for candidate, reason in sorted(skipped.items())]
+    raise ValueError(
+        f'{_summary(unreadable)}. Repair or remove them, or leave them out with on_unreadable="skip".'
+    )
+
+
+def _prepare(recipe: _Recipe, place: _Place) -> int:
+    """Make the unfinished cache ready, a new one unless there is one to go on with; return where its rows start."""
+    partial = _map(place.partial, recipe.shape)
+    if partial is None or not _is_ours(recipe, place):
+        # The marks go first: without them nothing of what is left would be trusted.
+        for path in (place.done, place.finished, place.record, place.partial):
+            _delete(path)
+        partial = _preallocate(recipe, place)
+        write_text(place.done, _header(recipe))
+    else:
+        # Written anew, so that a line torn by the interruption does not spoil the one after it.
+        marks = _read_marks(recipe, place)
+        lines = [json.dumps([number, list(failed.items())]) + "\n" for number, failed in marks.items()]
+        write_text(place.done, _header(recipe) + "".join(lines))
+    return int(partial.offset)
+
+
+def _preallocate(recipe: _Recipe, place: _Place) -> np.memmap:
+    need, free = int(np.prod(recipe.shape)), shutil.disk_usage(place.folder).free
+    if need > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"the cache needs {need / 1e9:.1f} GB, but {place.folder} has {free / 1e9:.1f} GB free; make room, ask for "
+            "fewer images, or name another folder with cache=... or AELIB_CACHE",
+        )
+    return np.lib.format.open_memmap(place.partial, mode="w+", dtype=np.uint8, shape=recipe.shape)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _header(recipe: _Recipe) -> str:
+    return json.dumps({"key": recipe.key, "block_rows": recipe.block_rows}) + "\n"
+
+
+def _is_ours(recipe: _Recipe, place: _Place) -> bool:
+    try:
+        with place.done.open(encoding="utf-8") as file:
+            return file.readline() == _header(recipe)
+    except (OSError, ValueError):
+        return False
+
+
+def _read_marks(recipe: _Recipe, place: _Place) -> dict[int, dict[int, str]]:
+    """Read the finished blocks, each with its failed rows; a line that is not whole counts as not done."""
+    marks = {}
+    if _is_ours(recipe, place):
+        for line in place.done.read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
+            with contextlib.suppress(ValueError, TypeError):
+                number, failed = json.loads(line)
+                marks[int(number)] = {int(row): str(reason) for row, reason in failed}
+    return marks
+
+
+def _flush(file: io.IOBase) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _in_parallel(
+    function: Callable[[Any], Any], items: Iterable[Any]
+) -> Generator[tuple[Any, Any], None, None]:
+    """Yield (item, function(item)) in order, on all cores, with few results waiting at a time."""
+    workers = _n_cores()
+    waiting = deque[tuple[Any, Future[Any]]]()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(function, item)))
+                if len(waiting) > 2 * workers:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _n_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _as_bytes(array: np.ndarray) -> UInt8[np.ndarray, "n h w 3"]:
+    if array.ndim != 4 or array.shape[1] != array.shape[2] or array.shape[3] != 3 or 0 in array.shape:
+        raise ValueError(
+            f"the array has shape {array.shape}; expected (n, size, size, 3) with n of at least 1."
+        )
+    if np.issubdtype(array.dtype, np.floating):
+        low, high = array.min(), array.max()
+        if not (low >= 0 and high <= 1):
+            raise ValueError(
+                f"the array has values from {low} to {high}; expected floats in [0, 1] (divide bytes by 255, replace "
+                "what is not a number)."
+            )
+        array = np.rint(array * 255).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise TypeError(f"the array holds {array.dtype}; expected uint8, or floats in [0, 1].")
+    view = array.view()
+    view.flags.writeable = False
+    return view
