@@ -16,6 +16,7 @@ import pandas as pd
 
 from aelib import files
 from aelib._backend import has_fast_bfloat16, keras
+from aelib.images import Images
 
 ACTIVATIONS = ("relu", "leaky_relu", "selu", "elu", "gelu")
 LOSSES = ("mse", "bce")
@@ -485,6 +486,88 @@ def _initializer(config: AutoencoderConfig, seed: int) -> keras.initializers.Ini
 def _leaky_relu(x: Any) -> Any:
     # TensorFlow's own LeakyReLU makes its graph optimiser fail, with a message, on the gradient after a convolution.
     return keras.ops.maximum(x, LEAKY_RELU_SLOPE * x)
+
+
+def check_images(images: Images | np.ndarray, config: AutoencoderConfig, *, name: str = "images") -> None:
+    """Check that a network of this configuration can take the images.
+
+    Parameters
+    ----------
+    images : Images or array of float, shape (n, image_size, image_size, 3), values in [0, 1]
+        What is to be trained on or encoded.
+    config : AutoencoderConfig
+        The configuration of the network.
+    name : str
+        What the message calls the images.
+
+    Raises
+    ------
+    TypeError
+        If they are neither `Images` nor an array of floats.
+    ValueError
+        If there are none, their shape is another one, or a value is not finite or outside [0, 1].
+
+    Examples
+    --------
+    >>> check_images(np.full((2, 96, 96, 3), 0.5), PRESETS["post3"])
+    """
+    if isinstance(images, Images):
+        shape: tuple[int, ...] = (len(images), images.size, images.size, 3)
+    elif isinstance(images, np.ndarray):
+        shape = images.shape
+    else:
+        raise TypeError(f"{name} must be aelib.Images or an array of floats, not a {type(images).__name__}.")
+    expected = (config.image_size, config.image_size, 3)
+    if len(shape) != 4 or shape[1:] != expected:
+        raise ValueError(
+            f"{name} have shape {shape}, but the model takes (n, {config.image_size}, {config.image_size}, 3): open "
+            "them with size=..., choose image_size=... in AutoencoderConfig, or wrap a single image as image[None]."
+        )
+    if shape[0] == 0:
+        raise ValueError(f"{name} hold no image: pass at least one.")
+    if isinstance(images, np.ndarray):
+        _check_values(images, name)
+
+
+def _check_values(images: np.ndarray, name: str) -> None:
+    if images.dtype == np.uint8:
+        raise TypeError(
+            f"{name} are uint8: divide by 255 (in float32), or pass aelib.Images.from_array(...)."
+        )
+    if not np.issubdtype(images.dtype, np.floating):
+        raise TypeError(f"{name} hold {images.dtype}; expected floats in [0, 1].")
+    low, high = images.min(), images.max()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"{name} have values from {low} to {high}; expected finite values in [0, 1]: divide bytes by 255, "
+            "clip, or leave out damaged images."
+        )
+
+
+def describe_images(images: Images | np.ndarray) -> dict[str, Any]:
+    """Describe images so that a result can say what it was made from, without a path.
+
+    Parameters
+    ----------
+    images : Images or array of float, shape (n, h, w, 3)
+        The images.
+
+    Returns
+    -------
+    dict
+        JSON-able: the description of `Images`, or an array's number, size and SHA-256.
+
+    Examples
+    --------
+    >>> describe_images(np.zeros((2, 32, 32, 3), np.float32))["n"]
+    2
+    """
+    if isinstance(images, Images):
+        return images.description()
+    digest = hashlib.sha256(str(images.dtype).encode())
+    for image in images:
+        digest.update(np.ascontiguousarray(image).data)
+    return {"source": "array", "n": len(images), "size": images.shape[1], "key": digest.hexdigest()}
 
 
 def layer_table(keras_model: keras.Model) -> pd.DataFrame:
