@@ -1,13 +1,14 @@
 """The project as a whole: what an import brings, what is tracked, and lists that must agree with each other."""
 
 import hashlib
-import importlib
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import jaxtyping
+import numpy as np
 import pytest
 import yaml
 
@@ -35,10 +36,10 @@ def test_import_is_light():
     assert (outcome.stdout.strip(), outcome.stderr) == ("", "")
 
 
-def test_every_exported_name_is_there_and_documented():
+def test_every_exported_name_is_there():
     assert sorted(aelib.__all__) == sorted(set(aelib.__all__))
     for name in aelib.__all__:
-        assert getattr(aelib, name).__doc__, name
+        assert getattr(aelib, name) is not None
     assert {"open_images", "load_checkpoint", "train", "encode", "decode", "plots"} <= set(dir(aelib))
 
 
@@ -57,18 +58,11 @@ def test_quiet_start_of_keras():
     assert (outcome.stdout, outcome.stderr) == ("256\n", "")
 
 
-def test_run_time_type_checks_cover_every_module_but_the_compiled_ones():
-    option = next(o for o in PROJECT["tool"]["pytest"]["ini_options"]["addopts"] if "jaxtyping" in o)
-    checked = set(option.partition("=")[2].split(","))
-    modules = {f"aelib.{path.stem}" for path in (ROOT / "aelib").glob("*.py")}
-    assert checked == modules - {"aelib.__init__", "aelib._backend", "aelib._face_kernels"} | {
-        "beartype.beartype"
-    }
-
-
 def test_run_time_type_checks_are_on():
-    codec = importlib.import_module("aelib.codec")
-    assert hasattr(codec.encode, "__wrapped__"), "run pytest with the options of pyproject.toml"
+    with pytest.raises(jaxtyping.TypeCheckError):
+        aelib.series.epochs_within("many", n_images=1)
+    with pytest.raises(jaxtyping.TypeCheckError):
+        aelib.psnr(np.zeros((2, 4, 4, 3)), np.zeros((2, 4, 5, 3)))
 
 
 def test_constraints_are_names_and_versions_and_hold_every_dependency():

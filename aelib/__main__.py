@@ -1,0 +1,155 @@
+"""The command line, `python -m aelib`: run the series, train a checkpoint, store the notebooks' outputs."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str or None
+        The words after `python -m aelib`; None takes them from the command line.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if all went well, 1 if a notebook failed, 2 if the command was wrong, 130 if it was interrupted.
+    """
+    options = parser().parse_args(arguments)
+    if options.traceback:
+        return int(options.command(options))
+    try:
+        return int(options.command(options))
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"aelib: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\naelib: interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        With one subcommand per task; `command` in its result is the function for it.
+    """
+    whole = argparse.ArgumentParser(prog="python -m aelib", description=__doc__, allow_abbrev=False)
+    whole.add_argument("--traceback", action="store_true", help="show where in the code an error arose")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+    _describe_run(commands.add_parser("run", help="execute the notebooks", allow_abbrev=False))
+    _describe_train(commands.add_parser("train", help="train a checkpoint", allow_abbrev=False))
+    _describe_store(commands.add_parser("store", help="execute the notebooks in place", allow_abbrev=False))
+    return whole
+
+
+def _describe_run(run: argparse.ArgumentParser) -> None:
+    run.description = (
+        "Execute the notebooks into runs/NAME. On images other than the embedded faces, train a network on them "
+        "first, for about ten minutes on two cores; the command can be stopped and given again."
+    )
+    run.add_argument(
+        "--images", default="faces", help="faces (default), photos:PATH, celeba:PATH, lfw or olivetti"
+    )
+    run.add_argument(
+        "--notebooks", nargs="+", default=[], metavar="NN", help="only these, by how their names begin"
+    )
+    run.add_argument("--name", default="", help="folder below runs/ (default: made from the image source)")
+    run.add_argument(
+        "-f", "--params", type=Path, metavar="FILE", help="parameters, e.g. notebooks/params/full.yaml"
+    )
+    run.add_argument(
+        "-p", "--param", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="one parameter"
+    )
+    run.set_defaults(command=_run)
+
+
+def _describe_train(train: argparse.ArgumentParser) -> None:
+    train.description = "Train a checkpoint; the same command goes on with a training that was stopped."
+    train.add_argument(
+        "--images", default="faces", help="faces (default), photos:PATH, celeba:PATH, lfw or olivetti"
+    )
+    train.add_argument("--n", type=int, help="number of images (default: all; faces: 20000)")
+    train.add_argument("--preset", default="post3", help="post1, post3 (default) or large")
+    train.add_argument("--z-dim", type=int, default=256, help="dimension of the latent space (default: 256)")
+    train.add_argument("--loss", default="mse", help="mse (default) or bce")
+    train.add_argument("--epochs", type=int, help="default: what 120000 shown images make")
+    train.add_argument("--batch-size", type=int, default=64, help="default: 64")
+    train.add_argument(
+        "--learning-rate", type=float, default=5e-4, help="Adam's, at the start (default: 5e-4)"
+    )
+    train.add_argument("--schedule", default="constant", help="constant (default) or cosine")
+    train.add_argument("--flips", action="store_true", help="mirror every other image, at random")
+    train.add_argument(
+        "--seed", type=int, default=7, help="of the images, the split and the training (default: 7)"
+    )
+    share = "share of the images (below 1) or number of them"
+    train.add_argument("--validation", type=float, default=0.06, help=f"{share}, to watch (default: 0.06)")
+    train.add_argument("--test", type=float, default=0.06, help=f"{share}, to set aside (default: 0.06)")
+    train.add_argument("--precision", default="auto", help="auto (default), float32 or mixed_bfloat16")
+    train.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the checkpoint goes")
+    train.set_defaults(command=_train)
+
+
+def _describe_store(store: argparse.ArgumentParser) -> None:
+    store.description = "Execute the notebooks with their own parameters and store them with their outputs."
+    store.add_argument(
+        "--notebooks", nargs="+", default=[], metavar="NN", help="only these, by how their names begin"
+    )
+    store.set_defaults(command=_store)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from aelib import series  # brings Keras in, which takes seconds: not for --help or a typing mistake
+
+    run = series.run_series(
+        options.images,
+        name=options.name,
+        only=options.notebooks,
+        profile=options.params,
+        parameters=dict(options.param),
+    )
+    for outcome in run.failed:
+        print(f"aelib: {outcome.notebook} failed: {outcome.error}", file=sys.stderr)
+    print(f"results: {os.path.relpath(run.folder)}")
+    return 1 if run.failed else 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from aelib import series, training  # as above
+
+    config = series.preset(options.preset, z_dim=options.z_dim, loss=options.loss)
+    images = series.open_images(options.images, n=options.n, seed=options.seed)
+    parts = series.split(images, validation=options.validation, test=options.test, seed=options.seed)
+    settings = training.TrainingConfig(
+        epochs=options.epochs or series.epochs_within(series.IMAGE_EPOCHS, n_images=len(parts.train)),
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        schedule=options.schedule,
+        flips=options.flips,
+        seed=options.seed,
+        precision=options.precision,
+    )
+    validation = parts.validation if len(parts.validation) else None
+    training.train(parts.train, config, training=settings, validation=validation, folder=options.out)
+    print(f"checkpoint: {options.out}")
+    return 0
+
+
+def _store(options: argparse.Namespace) -> int:
+    from aelib import series  # as above
+
+    stored = series.store_outputs(options.notebooks)
+    print(f"stored: {', '.join(path.stem for path in stored)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""The command line: exit statuses, messages without tracebacks, and what reaches the library."""
+
+import subprocess
+import sys
+
+import pytest
+
+from aelib import __main__ as command_line
+from aelib import model, series
+
+
+def test_help_is_quick_and_needs_no_keras():
+    script = "import sys, aelib.__main__ as m\ntry: m.main(['run', '-h'])\nfinally: assert 'keras' not in sys.modules"
+    outcome = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert "photos:PATH" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["fly"], ["run", "--no-such"], ["train"], ["run", "-p", "n"], ["train", "--n", "x", "--out", "y"]],
+)
+def test_wrong_commands(words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command_line.main(words)
+    assert "usage: " in capsys.readouterr().err
+
+
+@pytest.fixture
+def in_tmp_path(tmp_path, monkeypatch):
+    """Let the command line work on tmp_path/notebooks and write to tmp_path/runs."""
+    real = series.run_series
+
+    def run_here(source, **options):
+        return real(source, notebooks=tmp_path / "notebooks", runs=tmp_path / "runs", **options)
+
+    monkeypatch.setattr(series, "run_series", run_here)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_run_ends_with_where_the_results_are(write_notebook, in_tmp_path, capsys):
+    write_notebook("01_a.ipynb", "n: int = 1  # x", "print(n)")
+    assert command_line.main(["run", "-p", "n", "3", "--name", "mine"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "results: runs/mine"
+
+
+def test_run_with_a_failing_notebook(write_notebook, in_tmp_path, capsys):
+    write_notebook("01_a.ipynb", "n: int = 1  # x", "n / 0")
+    assert command_line.main(["run"]) == 1
+    out, err = capsys.readouterr()
+    assert err == "aelib: 01_a failed: ZeroDivisionError: division by zero\n"
+    assert out.splitlines()[-1] == "results: runs/faces"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "--images", "fotos:x"], "photos"),
+        (["run", "--images", "photos:/no/such/place"], "/no/such/place"),
+        (["run", "-p", "m", "3"], "have no parameter 'm'; there are n"),
+        (["run", "-f", "no.yaml"], "no.yaml"),
+        (["run", "--notebooks", "09"], "no notebook begins with '09'"),
+        (["train", "--preset", "post9", "--out", "x"], "post3"),
+        (["train", "--n", "100", "--validation", "200", "--out", "x"], "validation"),
+    ],
+)
+def test_user_errors_are_one_line_and_status_2(write_notebook, in_tmp_path, capsys, words, expected):
+    write_notebook("01_a.ipynb", "n: int = 1  # x")
+    assert command_line.main(words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("aelib: ")
+    assert expected in err
+    assert "Traceback" not in err
+
+
+def test_traceback_on_request(write_notebook, in_tmp_path):
+    write_notebook("01_a.ipynb", "n: int = 1  # x")
+    with pytest.raises(ValueError, match="no parameter 'm'"):
+        command_line.main(["--traceback", "run", "-p", "m", "3"])
+
+
+def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(series, "run_series", interrupted)
+    assert command_line.main(["run"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_train_writes_a_checkpoint_with_its_settings(tmp_path, capsys):
+    words = ["train", "--n", "50", "--z-dim", "4", "--epochs", "1", "--batch-size", "16", "--seed", "5"]
+    words += [
+        "--loss",
+        "bce",
+        "--schedule",
+        "cosine",
+        "--learning-rate",
+        "1e-3",
+        "--flips",
+        "--precision",
+        "float32",
+    ]
+    assert command_line.main([*words, "--validation", "10", "--out", str(tmp_path / "c")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"checkpoint: {tmp_path / 'c'}"
+    trained = model.load_checkpoint(tmp_path / "c")
+    assert (trained.config.z_dim, trained.config.loss, trained.config.filters) == (
+        4,
+        "bce",
+        (64, 64, 128, 128),
+    )
+    assert len(trained.history) == 1
+    assert trained.training["schedule"] == "cosine"
+    assert trained.training["flips"] is True
