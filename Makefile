@@ -47,7 +47,7 @@ lint: $(READY)  ## style, types, layers and docstrings
 	@echo "lint: no complaints"
 
 lab: $(READY)  ## open JupyterLab on the notebooks
-	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --notebook-dir=notebooks $(ARGS)
+	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks --MappingKernelManager.transport_encryption=auto $(ARGS)
 
 store: $(READY)  ## execute the notebooks in place: the outputs that are stored with them
 	@$(BIN)/python -m aelib store $(ARGS)
