@@ -241,10 +241,7 @@ def resize_square(image: Image.Image, box: Box, *, size: int) -> UInt8[np.ndarra
     side = box.right - box.left
     if side < size:
         return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
-    # Whole-number steps first: they are exact, fast, and keep the arrays below 4 size on a side.
-    step = max(1, int(side // (2 * size)))
-    reduced = image.reduce(step)
-    return _average_areas(np.asarray(reduced), *(edge / step for edge in box), size)
+    return _average_areas(np.asarray(image), *box, size)
 
 
 def _is_image(name: str) -> bool:
@@ -344,11 +341,11 @@ def _crop_box(crop: Crop, upright: tuple[int, int]) -> Box:
     """Return the crop in pixels of the upright image of that (width, height)."""
     width, height = upright
     if isinstance(crop, tuple):
-        box = Box(*crop)
+        box = Box(*map(float, crop))
     else:
         side = min(upright) if crop == "square" else crop
         left, top = (width - side) // 2, (height - side) // 2
-        box = Box(left, top, left + side, top + side)
+        box = Box(*map(float, (left, top, left + side, top + side)))
     if box.left < 0 or box.top < 0 or box.right > width or box.bottom > height:
         raise UnreadableImageError(f"crop {crop} does not fit into {width} x {height} pixels")
     return box

@@ -770,7 +770,7 @@ def _key(found: _Found, rows: Int64[np.ndarray, " n"], reserves: Int64[np.ndarra
     head = {"format": _CACHE_FORMAT, "scheme": found.scheme, "settings": found.settings, "n": len(rows)}
     digest.update(json.dumps(head, sort_keys=True).encode())
     if found.stamps is not None:
-        for candidate in itertools.chain(rows, reserves):
+        for candidate in itertools.chain(rows.tolist(), reserves.tolist()):
             line = f"\n{found.name(candidate)}\0{found.stamps[candidate]}"
             digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
