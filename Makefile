@@ -3,7 +3,9 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-PYTHON ?= python3
+# The first Python of a version that TensorFlow has wheels for.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c '$(FITS)' 2>&- && echo $(p))) python3)
 IMAGES ?= faces
 CONSTRAINTS ?= constraints.txt
 # More words for `python -m aelib run` or `train`: make run ARGS="--notebooks 01 -p seed 8"
@@ -21,7 +23,7 @@ venv: $(READY)  ## set up .venv, no more
 
 # The stamp lies in .venv: nothing is installed again until one of these two files changes.
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	@$(PYTHON) -c '$(FITS)' || { \
 	  echo "$(PYTHON) is `$(PYTHON) --version 2>&1`; 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.11 ..." >&2; \
 	  exit 1; }
 	@echo "setting up .venv (some minutes the first time)"
