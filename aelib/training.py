@@ -303,7 +303,7 @@ class _Run:
             seed=self.training.seed,
         )
         start = time.perf_counter()
-        logs = network.fit(batches, epochs=1, verbose=0, callbacks=[_BarUpdate(bar)]).history
+        logs = network.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[_BarUpdate(bar)]).history
         trained = time.perf_counter()
         loss, val_loss = logs["loss"][0], self._validation_loss(network)
         if not math.isfinite(loss):
