@@ -705,7 +705,7 @@ def face_pixel(f, x, y, z, head, relief, scene, footprint):
     brightness = dot(
         lit((1.0, 1.0, 1.0), normal, get(scene, KEY), 0.7 * shadow, open_sky, scene), (0.33, 0.34, 0.33)
     )
-    colour = with_nostrils(f, colour, x, y, footprint)
+    colour = with_nostrils(f, colour, x, y)
     colour = with_mouth(f, colour, x, y, brightness, footprint)
     return with_eye(f, colour, x, y, brightness, scene, footprint)
 
@@ -723,7 +723,7 @@ def under_hair(f, x, y):
 
 
 @compiled
-def with_nostrils(f, colour, x, y, footprint):
+def with_nostrils(f, colour, x, y):
     u = (abs(x) - 0.095 * f.nose_width) / (0.070 * f.nose_width)
     v = (y - nose_base(f) - 0.035 - 0.10 * (abs(x) - 0.09)) / (0.036 + 0.020 * f.nose_tip)
     return over(colour, times(colour, 0.22), 0.85 * bump((u * u + v * v) / 1.4))
@@ -966,7 +966,7 @@ def front_hair(f, x, y, z, distance, hair, scene, footprint):
 
 
 @compiled
-def back_hair(f, colour, x, y, distance, scene, footprint):
+def back_hair(f, colour, y, distance, scene, footprint):
     """Lay the hair behind the neck, dark, over `colour`."""
     end = hair_end(f)
     alpha = edge(distance - 0.03, footprint * 1.2) * smoothstep(end - 0.06, end + 0.10, y)
@@ -1030,7 +1030,7 @@ def pixel(f, place, footprint, starts, rotation, head, hair, relief, flat, scene
     cover = edge(outline(head, DEPTH, origin, direction), footprint)
     colour = (0.0, 0.0, 0.0)
     if cover < 1.0:
-        colour = behind_face(f, place, X, Y, hx, hy, away, rotation, scene, footprint)
+        colour = behind_face(f, place, X, Y, hy, away, rotation, scene, footprint)
     if cover > 0.0:
         u, x, y, z = meet(head, DEPTH, relief, starts[1], origin, direction)
         face = face_pixel(f, x, y, z, head, relief, scene, footprint)
@@ -1044,11 +1044,11 @@ def pixel(f, place, footprint, starts, rotation, head, hair, relief, flat, scene
 
 
 @compiled
-def behind_face(f, place, X, Y, hx, hy, away, rotation, scene, footprint):
+def behind_face(f, place, X, Y, hy, away, rotation, scene, footprint):
     """Wall, hair behind the neck, body and ears, back to front."""
     colour = wall_pixel(f, place[0], place[1], scene)
     if away > -footprint:
-        colour = back_hair(f, colour, hx, hy, away, scene, footprint)
+        colour = back_hair(f, colour, hy, away, scene, footprint)
     colour = body_pixel(f, colour, X, Y, rotation, scene, footprint)
     colour = ear_pixel(f, colour, 1.0, X, Y, rotation, scene, footprint)
     return ear_pixel(f, colour, -1.0, X, Y, rotation, scene, footprint)
