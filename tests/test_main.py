@@ -62,16 +62,17 @@ def test_run_with_a_failing_notebook(write_notebook, in_tmp_path, capsys):
         (["run", "-f", "no.yaml"], "no.yaml"),
         (["run", "--notebooks", "09"], "no notebook begins with '09'"),
         (["train", "--preset", "post9", "--out", "x"], "post3"),
-        (["train", "--n", "100", "--validation", "200", "--out", "x"], "validation"),
+        (["train", "--n", "10", "--validation", "20", "--out", "x"], "validation"),
     ],
 )
 def test_user_errors_are_one_line_and_status_2(write_notebook, in_tmp_path, capsys, words, expected):
     write_notebook("01_a.ipynb", "n: int = 1  # x")
     assert command_line.main(words) == 2
     err = capsys.readouterr().err
-    assert err.startswith("aelib: ")
-    assert expected in err
     assert "Traceback" not in err
+    message = err.splitlines()[-1]  # after a progress bar, perhaps
+    assert message.startswith("aelib: ")
+    assert expected in message
 
 
 def test_traceback_on_request(write_notebook, in_tmp_path):
