@@ -55,8 +55,8 @@ store: $(READY)  ## execute the notebooks in place: the outputs that are stored 
 	@$(BIN)/python -m aelib store $(ARGS)
 
 checkpoint: $(READY)  ## train the shipped checkpoint anew (hours; a killed run goes on)
-	@$(BIN)/python -m aelib train --images faces --n 64000 --seed 1 --preset post3 --z-dim 256 --loss mse \
-	  --epochs 16 --batch-size 64 --learning-rate 1e-3 --schedule cosine --flips --validation 2000 \
+	@$(BIN)/python -m aelib train --images faces --n 76000 --seed 1 --preset post3 --z-dim 256 --loss mse \
+	  --epochs 16 --batch-size 64 --learning-rate 1e-3 --schedule cosine --flips --validation 2000 --test 2000 \
 	  --out data/checkpoints/faces-post3 $(ARGS)
 
 data-check: $(READY)  ## compare the files under data/ with the checksums in data/README.md

@@ -138,7 +138,7 @@ class AutoencoderConfig:
     Notes
     -----
     The source names the filters, `z_dim`, 96x96 images, both losses and no batch normalisation. It does not state
-    kernels and strides, nor which of ReLU, LeakyReLU and SELU a figure was made with: 3x3, 2 and ReLU are our choice.
+    kernels and strides, nor which of ReLU, LeakyReLU and SELU a figure was made with: 3x3, 2 and LeakyReLU are our choice.
 
     Examples
     --------
@@ -149,7 +149,7 @@ class AutoencoderConfig:
     filters: tuple[int, ...] = (64, 64, 128, 128)
     kernel_size: int | tuple[int, ...] = 3
     strides: int | tuple[int, ...] = 2
-    activation: str = "relu"
+    activation: str = "leaky_relu"
     z_dim: int = 256
     image_size: int = 96
     loss: str = "mse"

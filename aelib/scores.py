@@ -25,7 +25,7 @@ class Estimate(NamedTuple):
 
 
 def squared_errors(
-    images: Float[np.ndarray, "n h w c"], copies: Float[np.ndarray, "n h w c"]
+    images: Float[np.ndarray, "n h w c"], copies: Float[np.ndarray, "..."]
 ) -> Float[np.ndarray, " n"]:
     """Measure the mean squared error of each image's copy.
 
@@ -57,7 +57,7 @@ def squared_errors(
     return np.array([np.square(a - b, dtype=np.float64).mean() for a, b in zip(images, copies, strict=True)])
 
 
-def psnr(images: Float[np.ndarray, "n h w c"], copies: Float[np.ndarray, "n h w c"]) -> Estimate:
+def psnr(images: Float[np.ndarray, "n h w c"], copies: Float[np.ndarray, "..."]) -> Estimate:
     r"""Measure the peak signal-to-noise ratio of copies of images.
 
     :math:`-10 \log_{10} \bar e`, where :math:`\bar e` is the mean squared error over all images, pixels and colours
@@ -92,7 +92,7 @@ def psnr(images: Float[np.ndarray, "n h w c"], copies: Float[np.ndarray, "n h w 
 
 
 def kept_by_frequency(
-    images: Float[np.ndarray, "n s s c"], copies: Float[np.ndarray, "n s s c"], *, bands: int = 12
+    images: Float[np.ndarray, "..."], copies: Float[np.ndarray, "..."], *, bands: int = 12
 ) -> Float[np.ndarray, " bands"]:
     r"""Measure what share of the images' structure their copies keep, from coarse to fine.
 
