@@ -1,0 +1,219 @@
+"""Between images and z-points: encode, decode, reconstruct, for any number of them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from tqdm.auto import tqdm
+
+from aelib import files
+from aelib._backend import keras
+from aelib.images import Images
+from aelib.model import Autoencoder, check_images, check_int, describe_images
+
+
+def encode(
+    model: Autoencoder,
+    images: Images | np.ndarray,
+    *,
+    path: str | os.PathLike[str] | None = None,
+    batch_size: int = 256,
+) -> Float32[np.ndarray, "n z_dim"]:
+    """Encode images to z-points.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        The autoencoder whose encoder is used.
+    images : Images or array of float, shape (n, h, w, 3), values in [0, 1]
+        The images; `Images` are read batch by batch, so their number is not limited by memory.
+    path : path-like or None
+        A `.npy` file to write the z-points to, with a description in a `.json` file of the same name. If the file
+        is there already and was made from the same images by the same model, it is used as it is. None keeps the
+        z-points in memory.
+    batch_size : int
+        Images per call of the network, at least 1.
+
+    Returns
+    -------
+    Float32[np.ndarray, "n z_dim"]
+        One z-point per image, in their order; with a path, a read-only memory-map of the file.
+
+    Raises
+    ------
+    ValueError
+        If the images do not fit the model, or `path` does not end in `.npy`.
+    TypeError
+        If the images are neither `Images` nor an array of floats.
+
+    Examples
+    --------
+    >>> from aelib.model import AutoencoderConfig, build
+    >>> model = build(AutoencoderConfig(filters=(4, 8), z_dim=3, image_size=32))
+    >>> encode(model, np.zeros((5, 32, 32, 3), np.float32)).shape
+    (5, 3)
+    """
+    check_images(images, model.config)
+    check_int("batch_size", batch_size, least=1)
+    batches = _applied(model.encoder, images, batch_size=batch_size, name="encoding")
+    if path is None:
+        return np.concatenate(list(batches))
+    if Path(path).suffix != ".npy":
+        raise ValueError(f"path must end in .npy, not {Path(path).name!r}.")
+    description = _describe(model, images)
+    if not _is_there(Path(path), description):
+        _write(Path(path), batches, description)
+    return np.load(path, mmap_mode="r")
+
+
+def decode(model: Autoencoder, z: np.ndarray, *, batch_size: int = 256) -> Float32[np.ndarray, "n h w 3"]:
+    """Decode z-points to images.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        The autoencoder whose decoder is used.
+    z : Float[np.ndarray, "n z_dim"]
+        The z-points, from the encoder or from anywhere else.
+    batch_size : int
+        z-points per call of the network, at least 1.
+
+    Returns
+    -------
+    Float32[np.ndarray, "n h w 3"]
+        One image per z-point, values in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If `z` has another shape than (n, z_dim), or a component is not finite.
+    TypeError
+        If `z` is not an array of floats.
+
+    Examples
+    --------
+    >>> from aelib.model import AutoencoderConfig, build
+    >>> model = build(AutoencoderConfig(filters=(4, 8), z_dim=3, image_size=32))
+    >>> decode(model, np.zeros((2, 3))).shape
+    (2, 32, 32, 3)
+    """
+    _check_points(z, model)
+    check_int("batch_size", batch_size, least=1)
+    return _collected(model, _applied(model.decoder, z, batch_size=batch_size, name="decoding"), len(z))
+
+
+def reconstruct(
+    model: Autoencoder, images: Images | np.ndarray, *, batch_size: int = 256
+) -> Float32[np.ndarray, "n h w 3"]:
+    """Encode images and decode their z-points.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        The autoencoder.
+    images : Images or array of float, shape (n, h, w, 3), values in [0, 1]
+        The originals.
+    batch_size : int
+        Images per call of the network, at least 1.
+
+    Returns
+    -------
+    Float32[np.ndarray, "n h w 3"]
+        One reconstruction per image, values in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the images do not fit the model.
+    TypeError
+        If the images are neither `Images` nor an array of floats.
+
+    Examples
+    --------
+    >>> from aelib.model import AutoencoderConfig, build
+    >>> model = build(AutoencoderConfig(filters=(4, 8), z_dim=3, image_size=32))
+    >>> reconstruct(model, np.zeros((5, 32, 32, 3), np.float32)).shape
+    (5, 32, 32, 3)
+    """
+    check_images(images, model.config)
+    check_int("batch_size", batch_size, least=1)
+    batches = _applied(model.autoencoder, images, batch_size=batch_size, name="reconstructing")
+    return _collected(model, batches, len(images))
+
+
+def _applied(
+    network: keras.Model, inputs: Images | np.ndarray, *, batch_size: int, name: str
+) -> Iterator[np.ndarray]:
+    """Yield the network's output for one batch of inputs after the other."""
+    with tqdm(desc=name, total=len(inputs), delay=2) as bar:
+        for start in range(0, len(inputs), batch_size):
+            batch = np.asarray(inputs[start : start + batch_size], np.float32)
+            yield network.predict_on_batch(_padded(batch, batch_size))[: len(batch)]
+            bar.update(len(batch))
+
+
+def _padded(batch: np.ndarray, batch_size: int) -> np.ndarray:
+    """Fill a batch up to a power of two or the batch size: backends compile anew for each new shape."""
+    target = min(1 << (len(batch) - 1).bit_length(), batch_size)
+    return np.pad(batch, [(0, target - len(batch))] + [(0, 0)] * (batch.ndim - 1))
+
+
+def _collected(model: Autoencoder, batches: Iterator[np.ndarray], n: int) -> Float32[np.ndarray, "n h w 3"]:
+    images = np.empty((n, *model.autoencoder.output_shape[1:]), np.float32)
+    start = 0
+    for batch in batches:
+        images[start : start + len(batch)] = batch
+        start += len(batch)
+    return images
+
+
+def _check_points(z: Any, model: Autoencoder) -> None:
+    z_dim = model.config.z_dim
+    if not isinstance(z, np.ndarray) or not np.issubdtype(z.dtype, np.floating):
+        kind = z.dtype if isinstance(z, np.ndarray) else type(z).__name__
+        raise TypeError(
+            f"z must be an array of floats, not {kind}: convert it with np.asarray(z, np.float32)."
+        )
+    if z.ndim != 2 or z.shape[1] != z_dim:
+        raise ValueError(f"z has shape {z.shape}; expected (n, {z_dim}): wrap a single z-point as z[None].")
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(z.astype(np.float32, copy=False)).all(axis=1)
+    if not finite.all():
+        raise ValueError(
+            f"{np.sum(~finite)} of {len(z)} z-points have components that are not finite in float32, the first one is "
+            f"z[{np.argmin(finite)}]: leave them out."
+        )
+
+
+def _describe(model: Autoencoder, images: Images | np.ndarray) -> dict[str, Any]:
+    return {
+        "n": len(images),
+        "z_dim": model.config.z_dim,
+        "images": describe_images(images),
+        "model": {
+            "config": model.config.to_dict(),
+            "fingerprint": model.fingerprint(),
+            "precision": model.encoder.layers[1].dtype_policy.name,
+        },
+    }
+
+
+def _is_there(path: Path, description: dict[str, Any]) -> bool:
+    try:
+        return files.read_json(path.with_suffix(".json")) == description and path.is_file()
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def _write(path: Path, batches: Iterator[np.ndarray], description: dict[str, Any]) -> None:
+    # Without its description a file is not used, so a kill in between cannot pair it with the wrong one.
+    path.with_suffix(".json").unlink(missing_ok=True)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (description["n"], description["z_dim"])}
+    with files.replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for batch in batches:
+            file.write(np.ascontiguousarray(batch, "<f4").data)
+    files.write_json(path.with_suffix(".json"), description)
