@@ -677,7 +677,7 @@ def start_build(source, cache, log, pause):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_blocks(cache, blocks, process, limit=60):
+def wait_for_blocks(cache, blocks, process, limit=300):
     end = time.monotonic() + limit
     while time.monotonic() < end and process.poll() is None:
         found = list(cache.glob("images/*/done.partial"))
@@ -711,7 +711,7 @@ def test_two_processes_build_one_cache(tmp_path, cache):
     folder = save_photos(tmp_path / "p", 200)
     logs = [tmp_path / "log0", tmp_path / "log1"]
     builds = [start_build(f"photos:{folder}", cache, log, 0.01) for log in logs]
-    outcomes = [build.communicate(timeout=120) for build in builds]
+    outcomes = [build.communicate(timeout=300) for build in builds]
     assert [build.returncode for build in builds] == [0, 0], outcomes
     assert outcomes[0][0] == outcomes[1][0]
     assert sum(len(log.read_text()) for log in logs if log.exists()) == 200
@@ -733,7 +733,7 @@ def test_waiting_process_shows_progress(tmp_path, cache, monkeypatch):
     process = start_build(f"photos:{folder}", cache, tmp_path / "log", 0.01)
     wait_for_blocks(cache, 1, process)
     opened = open_images(f"photos:{folder}", size=32, cache=cache)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=300) == 0
     process.communicate()
     assert numbers(opened) == list(range(500))
     assert shown
