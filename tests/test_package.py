@@ -62,7 +62,7 @@ def test_run_time_type_checks_are_on():
     with pytest.raises(jaxtyping.TypeCheckError):
         aelib.series.epochs_within("many", n_images=1)
     with pytest.raises(jaxtyping.TypeCheckError):
-        aelib.psnr(np.zeros((2, 4, 4, 3)), np.zeros((2, 4, 5, 3)))
+        aelib.psnr(np.zeros((4, 4, 3)), np.zeros((4, 4, 3)))
 
 
 def test_constraints_are_names_and_versions_and_hold_every_dependency():

@@ -1,5 +1,6 @@
 """The runner, on notebooks made for it: what they are handed, how failures end, and the training before them."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -291,6 +292,12 @@ def test_photographs_are_trained_on_once_and_held_out_ones_are_held_out(
     everyone = np.concatenate([parts.train.indices, parts.validation.indices, parts.test.indices])
     assert sorted(everyone) == list(range(60))
 
+    opened = images.open_images(source, n=n, seed=seed)
+    np.testing.assert_array_equal(series.training_images(trained, opened, n=5)[:], parts.train[:5])
+    assert len(series.training_images(trained, opened, n=1000)) == len(parts.train)
+    with pytest.raises(ValueError, match="other images"):
+        series.training_images(trained, opened.subset(slice(0, 30)), n=5)
+
     before = trained.history
     again = run(f"photos:{photos.name}", parameters={"seed": 3})
     assert model.load_checkpoint(again.folder / "checkpoint").history == before, (
@@ -305,6 +312,16 @@ def test_a_checkpoint_of_ones_own_is_not_trained_again(write_notebook, run, phot
     result = run(f"photos:{photos}", parameters={"checkpoint": "mine", "n_images": 20}, name="mine")
     assert json.loads(printed(result.outcomes[0].path)) == [f"photos:{photos}", str(photos / "mine"), 20, 7]
     assert result.folder.name == "mine"
+
+
+def test_rendered_training_images_are_rendered_again():
+    parts = series.split(images.open_images("faces", n=40, seed=1), validation=3, test=4, seed=1)
+    record = {"images": parts.train.description(), "validation": parts.validation.description()}
+    trained = dataclasses.replace(model.build(model.PRESETS["post3"]), data=json.loads(json.dumps(record)))
+    other = images.Images.from_array(np.zeros((2, 96, 96, 3), np.uint8))
+    np.testing.assert_array_equal(series.training_images(trained, other, n=6)[:], parts.train[:6])
+    with pytest.raises(ValueError, match="does not say"):
+        series.training_images(model.build(model.PRESETS["post3"]), other, n=6)
 
 
 # storing outputs
