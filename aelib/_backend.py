@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+_CPUINFO = Path("/proc/cpuinfo")
 _WANTS_LOG = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
 
 
@@ -65,8 +66,7 @@ def has_fast_bfloat16() -> bool:
     bool
         False wherever that is not known, for example on a GPU: ask for mixed_bfloat16 yourself there.
     """
-    cpuinfo = Path("/proc/cpuinfo")
-    if keras.config.backend() != "tensorflow" or not cpuinfo.is_file():
+    if keras.config.backend() != "tensorflow" or not _CPUINFO.is_file():
         return False
-    flags = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    flags = _CPUINFO.read_text(encoding="utf-8", errors="replace")
     return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -27,6 +28,11 @@ CHECKPOINT_VERSION = 1
 CHECKPOINT_MODEL = "model.keras"
 CHECKPOINT_RECORD = "checkpoint.json"
 LEAKY_RELU_SLOPE = 0.2
+
+# What Keras, h5py and zipfile raise for archives that are damaged or do not fit.
+_UNREADABLE = (
+    ValueError, KeyError, OSError, RuntimeError, TypeError, AttributeError, UserWarning, zipfile.BadZipFile
+)  # fmt: skip
 
 Settings = TypeVar("Settings")
 
@@ -138,7 +144,8 @@ class AutoencoderConfig:
     Notes
     -----
     The source names the filters, `z_dim`, 96x96 images, both losses and no batch normalisation. It does not state
-    kernels and strides, nor which of ReLU, LeakyReLU and SELU a figure was made with: 3x3, 2 and LeakyReLU are our choice.
+    kernels and strides, nor which of ReLU, LeakyReLU and SELU a figure was made with: 3x3, 2 and LeakyReLU are our
+    choice.
 
     Examples
     --------
@@ -629,7 +636,9 @@ def save_checkpoint(model: Autoencoder, path: str | os.PathLike[str], *, overwri
         )
     # Without its record a checkpoint is not one, so a kill in between cannot leave two halves that do not match.
     record.unlink(missing_ok=True)
-    with files.replacing(folder / CHECKPOINT_MODEL) as temporary:
+    with files.replacing(folder / CHECKPOINT_MODEL) as temporary, warnings.catch_warnings():
+        # Keras reads TensorFlow's variables in a way that NumPy 2 deprecates.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
         _bare_copy(model).autoencoder.save(temporary)
     files.write_json(record, _checkpoint_record(model, folder / CHECKPOINT_MODEL))
 
@@ -747,17 +756,12 @@ def _check_model_file(path: Path, record: _CheckpointRecord) -> None:
 
 def _load_weights(model: Autoencoder, path: Path) -> None:
     try:
-        # From a .keras file this reads weights alone; the architecture in it, which could name code, is not touched.
-        model.autoencoder.load_weights(path)
-    except (
-        ValueError,
-        KeyError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-    ) as error:
+        with warnings.catch_warnings():
+            # Keras only warns when the file lacks a layer, and leaves that layer as it was.
+            warnings.simplefilter("error", UserWarning)
+            # From a .keras file this reads weights alone; the architecture in it, which could name code, is not used.
+            model.autoencoder.load_weights(path)
+    except _UNREADABLE as error:
         raise ValueError(
             f"{path} does not hold the weights of the configuration beside it: {error}"
         ) from error
