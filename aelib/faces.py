@@ -5,7 +5,6 @@ documented joint distribution, `render` turns rows into images. Nothing is store
 it is the same whatever else is asked for with it.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from aelib._face_kernels import draw
+from aelib.cache import n_cores
 
 VERSION = "1"  # of the picture that given factors make; a part of every cache key
 BLOCK = 1024  # rows drawn from one random stream
@@ -514,16 +514,3 @@ def _records(factors: pd.DataFrame) -> np.ndarray:
         )
     record = np.dtype([(name, np.float64) for name in NAMES])
     return np.ascontiguousarray(values).view(record).reshape(len(values))
-
-
-def n_cores() -> int:
-    """Count the processor cores that this process may use.
-
-    Returns
-    -------
-    int
-        At least 1.
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,55 +1,33 @@
 """Image sources: rendered faces, CelebA, folders of photographs; decoded once into a cache, served as arrays.
 
-A source is opened with `open_images`. Its images are decoded (or rendered) on all cores into one memory-mapped file
-of bytes, `Images` is a view of rows of that file, and indexing the view gives float32 arrays in [0, 1].
-
-The cache of a source is a folder ``images/<scheme>-<key>`` below the cache folder, where the key is a hash of the
-names, sizes and stamps of the files and of all settings that the pixels depend on. In it:
-
-``pixels.npy``
-    The finished pixels, uint8 (rows, size, size, 3). Its appearance, by renaming, finishes the cache.
-``cache.json``
-    Which row holds which image, and which files could not be read.
-``pixels.partial``, ``done.partial``
-    An unfinished build: the preallocated pixels, and one line for each finished block of rows.
-``lock``
-    Held by the one process that builds.
-
-Any of these folders may be deleted when no process uses it.
+A source is opened with `open_images`. Its images are decoded (or rendered) once into the memory-mapped file of bytes
+that `aelib.cache` keeps, `Images` is a view of rows of that file, and indexing the view gives float32 arrays in [0, 1].
 """
 
 import contextlib
-import errno
 import hashlib
 import http.client
 import io
 import itertools
-import json
 import logging
 import operator
 import os
-import shutil
 import warnings
 import zipfile
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
-import platformdirs
-from filelock import FileLock, Timeout
 from jaxtyping import Float, Float32, Int8, Int64, UInt8
 from PIL import Image
-from tqdm.auto import tqdm
 
 from aelib import decoding
+from aelib.cache import Candidates, MakeBlock, Skipped, open_cache, summary
 from aelib.decoding import Crop, ImageFiles, UnreadableImageError, list_image_files
-from aelib.files import read_json, write_json, write_text
 
 DEFAULT_FACES = 20_000
 """How many faces ``open_images("faces")`` renders when no number is given."""
@@ -61,22 +39,10 @@ STRIDE_PRODUCT = 16
 """The product of the strides of a network with four layers of stride 2."""
 
 _SCHEMES = ("faces", "celeba:PATH", "photos:PATH", "lfw", "olivetti")
-_CACHE_FORMAT = 1
-_BLOCK_BYTES = 2**21
 
 _log = logging.getLogger("aelib")
 
 Index: TypeAlias = int | np.integer | slice | Sequence[int] | Sequence[bool] | np.ndarray
-MakeBlock: TypeAlias = Callable[
-    [Int64[np.ndarray, " k"]], tuple[UInt8[np.ndarray, "k h w 3"], dict[int, str]]
-]
-
-
-class Skipped(NamedTuple):
-    """A file that could not be read, and why."""
-
-    name: str
-    reason: str
 
 
 class Splits(NamedTuple):
@@ -437,24 +403,20 @@ def open_images(
     decoding.check_crop(crop)
     _check_choices(n, seed, on_unreadable)
     found = _find(source, n=n, seed=seed, size=size, crop=crop)
-    recipe = _choose(found, n=n, seed=seed)
-    folder = _cache_folder(cache) / f"{found.scheme}-{recipe.key[:20]}"
-    built = _cached(recipe, folder, found=found, strict=on_unreadable == "error")
-    skipped = tuple(Skipped(found.name(c), reason) for c, reason in sorted(built.skipped.items()))
-    rows = np.flatnonzero(built.candidates >= 0)
-    rows = rows[np.argsort(built.candidates[rows])]
-    _check_readable(source, n, len(rows), skipped)
-    chosen = built.candidates[rows]
+    candidates = found.candidates
+    cached = open_cache(candidates, n=n, seed=seed, on_unreadable=on_unreadable, cache=cache)
+    _check_readable(source, n, len(cached.rows), cached.skipped)
+    chosen = cached.candidates
     return Images(
-        pixels=built.pixels,
-        indices=rows,
+        pixels=cached.pixels,
+        indices=cached.rows,
         source=source,
         seed=seed,
-        names=None if found.names is None else tuple(found.names[c] for c in chosen),
+        names=None if candidates.names is None else tuple(candidates.names[c] for c in chosen),
         table=None if found.table is None else found.table.iloc[chosen],
         partition=None if found.partition is None else found.partition[chosen],
-        skipped=skipped,
-        provenance={**found.settings, "source": found.scheme, "key": recipe.key},
+        skipped=cached.skipped,
+        provenance={**candidates.settings, "source": candidates.scheme, "key": cached.key},
     )
 
 
@@ -492,29 +454,16 @@ def check_size(size: int, *, stride_product: int = STRIDE_PRODUCT) -> None:
         )
 
 
-# Sources: each is turned into the same description of candidates (files, faces) and of how to make their pixels.
+# Sources: each is turned into candidates (files, faces) for the cache, and what is known of each of them.
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """A source with all its candidates, in the order of their names.
+    """A source: all its candidates, in the order of their names, with a row of the table and a part for each."""
 
-    `settings` is what the pixels depend on besides the candidates; `stamps` has one line per candidate that changes
-    with its content; `opened` gives, while a build lasts, the function that makes blocks of pixels.
-    """
-
-    scheme: str
-    n_available: int
-    size: int
-    settings: dict[str, Any]
-    stamps: Sequence[str] | None
-    opened: Callable[[], AbstractContextManager[MakeBlock]]
-    names: tuple[str, ...] | None = None
+    candidates: Candidates
     table: pd.DataFrame | None = None
     partition: Int8[np.ndarray, " n"] | None = None
-
-    def name(self, candidate: int) -> str:
-        return str(candidate) if self.names is None else self.names[candidate]
 
 
 def _find(source: str, *, n: int | None, seed: int, size: int, crop: Crop) -> _Found:
@@ -547,15 +496,15 @@ def _find_faces(*, n: int, seed: int, size: int) -> _Found:
         rendered = faces.render(faces.sample_factors(candidates, seed=seed), size=size)
         return np.rint(rendered * 255).astype(np.uint8), {}
 
-    return _Found(
+    candidates = Candidates(
         scheme="faces",
         n_available=n,
         size=size,
         settings={"size": size, "seed": seed, "version": faces.VERSION},
         stamps=None,
         opened=lambda: contextlib.nullcontext(make_block),
-        table=faces.sample_factors(np.arange(n), seed=seed),
     )
+    return _Found(candidates, table=faces.sample_factors(np.arange(n), seed=seed))
 
 
 def _from_files(
@@ -569,24 +518,22 @@ def _from_files(
 ) -> _Found:
     @contextmanager
     def opened() -> Iterator[MakeBlock]:
-        with files.opened() as read:
+        with files.opened() as read, warnings.catch_warnings():
+            # Odd files make Pillow warn (of EXIF, of size); what matters becomes a reason to skip.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             yield lambda candidates: _decode_block(candidates, read, size=size, crop=crop)
 
-    return _Found(
+    shown_crop = list(crop) if isinstance(crop, tuple) else crop
+    candidates = Candidates(
         scheme=scheme,
         n_available=len(files.names),
         size=size,
-        settings={
-            "size": size,
-            "crop": list(crop) if isinstance(crop, tuple) else crop,
-            "version": decoding.VERSION,
-        },
+        settings={"size": size, "crop": shown_crop, "version": decoding.VERSION},
         stamps=files.stamps,
         opened=opened,
         names=files.names,
-        table=table,
-        partition=partition,
     )
+    return _Found(candidates, table=table, partition=partition)
 
 
 def _decode_block(
@@ -730,57 +677,6 @@ def _download(what: str, home: Path) -> Iterator[None]:
         ) from error
 
 
-# The choice of candidates, and the key that names it.
-
-
-@dataclass(frozen=True, eq=False)
-class _Recipe:
-    """What a cache holds: the candidate of each of its rows, and reserves for those that cannot be read."""
-
-    key: str
-    rows: Int64[np.ndarray, " n"]
-    reserves: Int64[np.ndarray, " m"]
-    size: int
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return (len(self.rows), self.size, self.size, 3)
-
-    @property
-    def block_rows(self) -> int:
-        return max(1, min(64, _BLOCK_BYTES // (3 * self.size**2)))
-
-
-def _choose(found: _Found, *, n: int | None, seed: int) -> _Recipe:
-    if n is not None and n > found.n_available:
-        raise ValueError(
-            f"n is {n}, but the source has only {found.n_available} images; ask for fewer, or leave n out for all."
-        )
-    if n is None or n == found.n_available:
-        rows, reserves = np.arange(found.n_available), np.zeros(0, np.int64)
-    else:
-        order = np.random.default_rng(seed).permutation(found.n_available)
-        rows, reserves = np.sort(order[:n]), order[n:]
-    return _Recipe(key=_key(found, rows, reserves), rows=rows, reserves=reserves, size=found.size)
-
-
-def _key(found: _Found, rows: Int64[np.ndarray, " n"], reserves: Int64[np.ndarray, " m"]) -> str:
-    """Hash all that the rows depend on; the order itself is hashed too, as generators may change with NumPy."""
-    digest = hashlib.sha256()
-    head = {"format": _CACHE_FORMAT, "scheme": found.scheme, "settings": found.settings, "n": len(rows)}
-    digest.update(json.dumps(head, sort_keys=True).encode())
-    if found.stamps is not None:
-        for candidate in itertools.chain(rows.tolist(), reserves.tolist()):
-            line = f"\n{found.name(candidate)}\0{found.stamps[candidate]}"
-            digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _cache_folder(cache: str | os.PathLike[str] | None) -> Path:
-    chosen = cache or os.environ.get("AELIB_CACHE") or platformdirs.user_cache_dir("aelib")
-    return Path(chosen).expanduser() / "images"
-
-
 def _check_choices(n: int | None, seed: int, on_unreadable: str) -> None:
     if n is not None and n < 1:
         raise ValueError(f"n is {n}; expected at least 1, or None for all images there are.")
@@ -794,313 +690,10 @@ def _check_readable(source: str, n: int | None, n_read: int, skipped: tuple[Skip
     if n_read == 0 or (n is not None and n_read < n):
         asked = "" if n is None else f" of the {n} asked for"
         raise ValueError(
-            f"{source}: only {n_read} images{asked} could be read; {_summary(skipped)}. Ask for fewer, or repair them."
+            f"{source}: only {n_read} images{asked} could be read; {summary(skipped)}. Ask for fewer, or repair them."
         )
     if skipped:
-        _log.warning("%s: %s; they were skipped, see .skipped", source, _summary(skipped))
-
-
-def _summary(skipped: Sequence[Skipped]) -> str:
-    name, reason = skipped[0]
-    return f"{len(skipped)} files are unreadable, {name} ({reason}) the first"
-
-
-# The cache: made once by one process, in blocks that survive an interruption.
-
-
-@dataclass(frozen=True, eq=False)
-class _Built:
-    """A finished cache: pixels, the candidate in each row (-1 for none), and the reasons of those skipped."""
-
-    pixels: UInt8[np.ndarray, "n h w 3"]
-    candidates: Int64[np.ndarray, " n"]
-    skipped: dict[int, str]
-
-
-@dataclass(frozen=True, eq=False)
-class _Place:
-    """The files of one cache."""
-
-    folder: Path
-
-    @property
-    def finished(self) -> Path:
-        return self.folder / "pixels.npy"
-
-    @property
-    def record(self) -> Path:
-        return self.folder / "cache.json"
-
-    @property
-    def partial(self) -> Path:
-        return self.folder / "pixels.partial"
-
-    @property
-    def done(self) -> Path:
-        return self.folder / "done.partial"
-
-
-def _cached(recipe: _Recipe, folder: Path, *, found: _Found, strict: bool) -> _Built:
-    place = _Place(folder)
-    built = _load(recipe, place)
-    if built is None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OSError(
-                f"the cache folder {folder} cannot be made ({error.strerror}); name another with cache=... or in the "
-                "environment variable AELIB_CACHE."
-            ) from error
-        with _only_writer(recipe, place):
-            built = _load(recipe, place) or _build(recipe, place, found=found, strict=strict)
-    if strict and built.skipped:
-        _refuse(found, built.skipped)
-    return built
-
-
-def _load(recipe: _Recipe, place: _Place) -> _Built | None:
-    """Load a finished cache; anything damaged or foreign counts as absent."""
-    pixels = _map(place.finished, recipe.shape)
-    try:
-        record = read_json(place.record)
-        if pixels is None or record["key"] != recipe.key:
-            return None
-        candidates = recipe.rows.copy()
-        for row, candidate in record["replaced"]:
-            candidates[row] = candidate
-        skipped = {int(candidate): str(reason) for candidate, reason in record["skipped"]}
-    except (OSError, ValueError, TypeError, KeyError, IndexError):
-        return None
-    return _Built(pixels=pixels, candidates=candidates, skipped=skipped)
-
-
-def _map(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
-    """Map a file of pixels if it is whole."""
-    try:
-        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    whole = isinstance(pixels, np.memmap) and pixels.shape == shape and pixels.dtype == np.uint8
-    return pixels if whole and path.stat().st_size == pixels.offset + pixels.nbytes else None
-
-
-@contextmanager
-def _only_writer(recipe: _Recipe, place: _Place) -> Iterator[None]:
-    """Hold the lock of a cache; while another process has it, show that one's progress."""
-    lock = FileLock(place.folder / "lock")
-    bar = tqdm(total=len(recipe.rows), desc="waiting for another process", unit="img", delay=2, leave=False)
-    with bar:
-        while not lock.is_locked:
-            try:
-                lock.acquire(timeout=0.5)
-            except Timeout:
-                done = recipe.block_rows * len(_read_marks(recipe, place))
-                bar.update(min(done, len(recipe.rows)) - bar.n)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _build(recipe: _Recipe, place: _Place, *, found: _Found, strict: bool) -> _Built:
-    """Make all rows; then, in further rounds, fill those that failed from the reserves."""
-    candidates, reserves = recipe.rows.copy(), recipe.reserves
-    rows, skipped = np.arange(len(candidates)), dict[int, str]()
-    with _Writer.opened(recipe, place, found=found, strict=strict) as writer:
-        while len(rows):
-            failed = writer.write(rows, candidates[rows])
-            skipped.update({int(candidates[row]): reason for row, reason in failed.items()})
-            rows = np.array(sorted(failed), np.int64)
-            filled = min(len(rows), len(reserves))
-            candidates[rows[:filled]], candidates[rows[filled:]] = reserves[:filled], -1
-            rows, reserves = rows[:filled], reserves[filled:]
-    _finish(recipe, place, candidates, skipped)
-    built = _load(recipe, place)
-    if built is None:
-        raise OSError(f"the cache {place.folder} was changed while it was built; try again.")
-    return built
-
-
-def _finish(
-    recipe: _Recipe, place: _Place, candidates: Int64[np.ndarray, " n"], skipped: dict[int, str]
-) -> None:
-    replaced = [[int(row), int(candidates[row])] for row in np.flatnonzero(candidates != recipe.rows)]
-    record = {"key": recipe.key, "replaced": replaced, "skipped": [list(item) for item in skipped.items()]}
-    write_json(place.record, record)
-    os.replace(place.partial, place.finished)
-    place.done.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, eq=False)
-class _Writer:
-    """Fills the rows of an unfinished cache block by block, passing over blocks already done."""
-
-    recipe: _Recipe
-    found: _Found
-    strict: bool
-    offset: int
-    pixels: io.BufferedRandom
-    done: io.TextIOWrapper
-    marks: dict[int, dict[int, str]]
-    make_block: MakeBlock
-    bar: Any
-    block_numbers: Iterator[int]
-
-    @classmethod
-    @contextmanager
-    def opened(cls, recipe: _Recipe, place: _Place, *, found: _Found, strict: bool) -> Iterator["_Writer"]:
-        offset = _prepare(recipe, place)
-        marks = _read_marks(recipe, place)
-        bar = tqdm(total=len(recipe.rows), desc=f"{found.scheme} to cache", unit="img", delay=2, leave=False)
-        with (
-            bar,
-            place.partial.open("rb+") as pixels,
-            place.done.open("a", encoding="utf-8", newline="\n") as done,
-            found.opened() as make_block,
-            warnings.catch_warnings(),
-        ):
-            # Odd files make Pillow warn (of EXIF, of size); what matters becomes a reason to skip.
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            yield cls(
-                recipe, found, strict, offset, pixels, done, marks, make_block, bar, itertools.count()
-            )  # fmt: skip
-
-    def write(self, rows: Int64[np.ndarray, " k"], candidates: Int64[np.ndarray, " k"]) -> dict[int, str]:
-        """Write candidates to rows; return the rows that failed, with the reasons."""
-        starts = range(0, len(rows), self.recipe.block_rows)
-        blocks = [slice(start, start + self.recipe.block_rows) for start in starts]
-        numbered = {number: block for block, number in zip(blocks, self.block_numbers, strict=False)}
-        for number in numbered.keys() & self.marks.keys():
-            self._count(number, numbered[number], rows, candidates)
-        todo = [(number, block) for number, block in numbered.items() if number not in self.marks]
-        made = _in_parallel(lambda item: self.make_block(candidates[item[1]]), todo)
-        with contextlib.closing(made):
-            for (number, block), (pixels, failed) in made:
-                self._store(number, rows[block], pixels, failed)
-                self._count(number, block, rows, candidates)
-        return {row: reason for number in numbered for row, reason in self.marks[number].items()}
-
-    def _store(
-        self,
-        number: int,
-        rows: Int64[np.ndarray, " k"],
-        pixels: UInt8[np.ndarray, "k h w 3"],
-        failed: dict[int, str],
-    ) -> None:
-        """Write a block, and only when it is on the disk the mark that it is done."""
-        for row, image in zip(rows, pixels, strict=True):
-            self.pixels.seek(self.offset + int(row) * image.nbytes)
-            self.pixels.write(image.tobytes())
-        _flush(self.pixels)
-        reasons = {int(rows[position]): reason for position, reason in failed.items()}
-        self.done.write(json.dumps([number, list(reasons.items())]) + "\n")
-        _flush(self.done)
-        self.marks[number] = reasons
-
-    def _count(
-        self, number: int, block: slice, rows: Int64[np.ndarray, " k"], candidates: Int64[np.ndarray, " k"]
-    ) -> None:
-        self.bar.update(len(rows[block]) - len(self.marks[number]))
-        if self.strict and self.marks[number]:
-            candidate_of = dict(zip(rows[block].tolist(), candidates[block].tolist(), strict=True))
-            _refuse(self.found, {candidate_of[row]: reason for row, reason in self.marks[number].items()})
-
-
-def _refuse(found: _Found, skipped: dict[int, str]) -> None:
-    unreadable = [Skipped(found.name(candidate), reason) for candidate, reason in sorted(skipped.items())]
-    raise ValueError(
-        f'{_summary(unreadable)}. Repair or remove them, or leave them out with on_unreadable="skip".'
-    )
-
-
-def _prepare(recipe: _Recipe, place: _Place) -> int:
-    """Make the unfinished cache ready, a new one unless there is one to go on with; return where its rows start."""
-    partial = _map(place.partial, recipe.shape)
-    if partial is None or not _is_ours(recipe, place):
-        # The marks go first: without them nothing of what is left would be trusted.
-        for path in (place.done, place.finished, place.record, place.partial):
-            _delete(path)
-        partial = _preallocate(recipe, place)
-        write_text(place.done, _header(recipe))
-    else:
-        # Written anew, so that a line torn by the interruption does not spoil the one after it.
-        marks = _read_marks(recipe, place)
-        lines = [json.dumps([number, list(failed.items())]) + "\n" for number, failed in marks.items()]
-        write_text(place.done, _header(recipe) + "".join(lines))
-    return int(partial.offset)
-
-
-def _preallocate(recipe: _Recipe, place: _Place) -> np.memmap:
-    need, free = int(np.prod(recipe.shape)), shutil.disk_usage(place.folder).free
-    if need > free:
-        raise OSError(
-            errno.ENOSPC,
-            f"the cache needs {need / 1e9:.1f} GB, but {place.folder} has {free / 1e9:.1f} GB free; make room, ask for "
-            "fewer images, or name another folder with cache=... or AELIB_CACHE",
-        )
-    return np.lib.format.open_memmap(place.partial, mode="w+", dtype=np.uint8, shape=recipe.shape)
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _header(recipe: _Recipe) -> str:
-    return json.dumps({"key": recipe.key, "block_rows": recipe.block_rows}) + "\n"
-
-
-def _is_ours(recipe: _Recipe, place: _Place) -> bool:
-    try:
-        with place.done.open(encoding="utf-8") as file:
-            return file.readline() == _header(recipe)
-    except (OSError, ValueError):
-        return False
-
-
-def _read_marks(recipe: _Recipe, place: _Place) -> dict[int, dict[int, str]]:
-    """Read the finished blocks, each with its failed rows; a line that is not whole counts as not done."""
-    marks = {}
-    if _is_ours(recipe, place):
-        for line in place.done.read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
-            with contextlib.suppress(ValueError, TypeError):
-                number, failed = json.loads(line)
-                marks[int(number)] = {int(row): str(reason) for row, reason in failed}
-    return marks
-
-
-def _flush(file: io.IOBase) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _in_parallel(
-    function: Callable[[Any], Any], items: Iterable[Any]
-) -> Generator[tuple[Any, Any], None, None]:
-    """Yield (item, function(item)) in order, on all cores, with few results waiting at a time."""
-    workers = _n_cores()
-    waiting = deque[tuple[Any, Future[Any]]]()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(function, item)))
-                if len(waiting) > 2 * workers:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-
-def _n_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        _log.warning("%s: %s; they were skipped, see .skipped", source, summary(skipped))
 
 
 def _as_bytes(array: np.ndarray) -> UInt8[np.ndarray, "n h w 3"]:

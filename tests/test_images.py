@@ -1,14 +1,9 @@
-"""Image sources, the cache that survives interruption, and views of it."""
+"""Image sources, and views of them."""
 
 import json
 import logging
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
-import tracemalloc
 import urllib.error
 import warnings
 import zipfile
@@ -357,7 +352,7 @@ def test_unreadable_files_are_replaced_while_there_are_others(tmp_path, cache, m
     bad = set(range(0, 40, 2))
     for k in bad:
         (folder / f"{k:05d}.png").write_bytes(b"text")
-    monkeypatch.setattr(images, "_BLOCK_BYTES", 4 * 32 * 32 * 3)  # several blocks in each round
+    monkeypatch.setattr("aelib.cache._BLOCK_BYTES", 4 * 32 * 32 * 3)  # several blocks in each round
     opened = open_images(f"photos:{folder}", n=15, seed=2, size=32, cache=cache)
     order = np.random.default_rng(2).permutation(40).tolist()
     # The choice is the first fifteen readable files in the shuffled order.
@@ -471,37 +466,7 @@ def test_check_size_accepts_what_halves_evenly():
         check_size(size, stride_product=product)
 
 
-def test_cache_folder_that_cannot_be_made(tmp_path, plain_faces):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OSError, match=r"cannot be made.*AELIB_CACHE"):
-        open_images("faces", n=2, size=32, cache=tmp_path / "file")
-
-
-def test_full_disk_is_told_before_the_work(plain_faces, cache, monkeypatch):
-    monkeypatch.setattr(images.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(OSError, match=r"the cache needs 0.0 GB, but .* has 0.0 GB free; make room"):
-        open_images("faces", n=2, size=32, cache=cache)
-
-
-# The cache
-
-
-def only_folder(cache):
-    (folder,) = (cache / "images").iterdir()
-    return folder
-
-
-def test_decoded_once(tmp_path, cache, decoded):
-    folder = save_photos(tmp_path / "p", 10)
-    first = open_images(f"photos:{folder}", size=32, cache=cache)
-    assert len(decoded) == 10
-    second = open_images(f"photos:{folder}", size=32, cache=cache)
-    assert len(decoded) == 10
-    np.testing.assert_array_equal(first[:], second[:])
-    assert sorted(p.name for p in only_folder(cache).iterdir()) == ["cache.json", "lock", "pixels.npy"]
-    np.testing.assert_array_equal(
-        np.load(only_folder(cache) / "pixels.npy", allow_pickle=False), first.pixels
-    )
+# What the cache is asked for
 
 
 def test_key_follows_content_and_settings(tmp_path, cache, decoded):
@@ -529,244 +494,6 @@ def test_decoder_version_is_part_of_the_key(tmp_path, cache, monkeypatch):
     before = open_images(source, size=32, cache=cache).description()["key"]
     monkeypatch.setattr(decoding, "VERSION", "next")
     assert open_images(source, size=32, cache=cache).description()["key"] != before
-
-
-def damage_truncate(folder):
-    with (folder / "pixels.npy").open("rb+") as file:
-        file.truncate(file.seek(0, os.SEEK_END) - 1)
-
-
-def damage_append(folder):
-    with (folder / "pixels.npy").open("ab") as file:
-        file.write(b"more")
-
-
-def damage_shape(folder):
-    np.save(folder / "pixels.npy", np.zeros((10, 32, 32, 4), np.uint8))
-
-
-def damage_pickle(folder):
-    np.save(folder / "pixels.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-
-
-def damage_record(folder):
-    (folder / "cache.json").write_text('{"key": ')
-
-
-def damage_other_record(folder):
-    (folder / "cache.json").write_text('{"key": "of something else", "replaced": [], "skipped": []}')
-
-
-def damage_record_rows(folder):
-    record = json.loads((folder / "cache.json").read_text())
-    (folder / "cache.json").write_text(json.dumps({**record, "replaced": [[99, 0]]}))
-
-
-def damage_missing_record(folder):
-    (folder / "cache.json").unlink()
-
-
-def damage_marks_left_over(folder):
-    """A finished cache gone bad beside the marks of the build that made it: they must not be believed."""
-    (folder / "pixels.npy").unlink()
-    key = json.loads((folder / "cache.json").read_text())["key"]
-    lines = [json.dumps({"key": key, "block_rows": 64}), "[0, []]"]
-    (folder / "done.partial").write_text("\n".join(lines) + "\n")
-
-
-@pytest.mark.parametrize("damage", [f for name, f in list(globals().items()) if name.startswith("damage_")])
-def test_damaged_or_foreign_cache_is_rebuilt(tmp_path, cache, decoded, damage):
-    source = f"photos:{save_photos(tmp_path / 'p', 10)}"
-    first = open_images(source, size=32, cache=cache)[:]
-    damage(only_folder(cache))
-    np.testing.assert_array_equal(open_images(source, size=32, cache=cache)[:], first)
-    assert len(decoded) == 20
-    np.testing.assert_array_equal(open_images(source, size=32, cache=cache)[:], first)
-    assert len(decoded) == 20
-
-
-class Crash(BaseException):
-    """Ends a build at a chosen point, as a signal would."""
-
-
-@pytest.mark.parametrize("step", ["write_json", "replace", "unlink"])
-def test_crash_while_finishing(tmp_path, cache, decoded, monkeypatch, step):
-    source = f"photos:{save_photos(tmp_path / 'p', 10)}"
-
-    def crash(*arguments, **options):
-        raise Crash
-
-    with monkeypatch.context() as patch, pytest.raises(Crash):
-        if step == "write_json":
-            patch.setattr(images, "write_json", crash)
-        elif step == "replace":
-            plain = os.replace
-            patch.setattr(
-                images.os, "replace", lambda a, b: crash() if Path(b).name == "pixels.npy" else plain(a, b)
-            )
-        else:
-            plain_unlink = Path.unlink
-
-            def unlink(path, **options):
-                if path.name == "done.partial" and (path.parent / "pixels.npy").exists():
-                    crash()
-                plain_unlink(path, **options)
-
-            patch.setattr(Path, "unlink", unlink)
-        open_images(source, size=32, cache=cache)
-    assert len(decoded) == 10
-    assert numbers(open_images(source, size=32, cache=cache)) == list(range(10))
-    assert len(decoded) == 10
-
-
-def test_torn_or_foreign_marks_count_as_not_done(tmp_path, cache, decoded, monkeypatch):
-    monkeypatch.setattr(images, "_BLOCK_BYTES", 4 * 32 * 32 * 3)
-    source = f"photos:{save_photos(tmp_path / 'p', 20)}"
-    plain = images._Writer._store
-
-    def store(writer, number, *rest):
-        if number == 3:
-            raise Crash
-        plain(writer, number, *rest)
-
-    with monkeypatch.context() as patch, pytest.raises(Crash):
-        patch.setattr(images._Writer, "_store", store)
-        open_images(source, size=32, cache=cache)
-    marks = only_folder(cache) / "done.partial"
-    assert len(marks.read_text().splitlines()) == 4
-    with marks.open("a") as file:
-        file.write('7\nnull\n{"no": 1}\n[3, [')
-    decoded.clear()
-    assert numbers(open_images(source, size=32, cache=cache)) == list(range(20))
-    assert len(decoded) == 8
-
-
-def test_unfinished_cache_of_another_size_is_not_gone_on_with(tmp_path, cache, decoded):
-    source = f"photos:{save_photos(tmp_path / 'p', 10)}"
-    open_images(source, size=32, cache=cache)
-    folder = only_folder(cache)
-    np.save(folder / "wrong.npy", np.zeros((3, 32, 32, 3), np.uint8))
-    (folder / "wrong.npy").rename(folder / "pixels.partial")
-    (folder / "pixels.npy").unlink()
-    key = json.loads((folder / "cache.json").read_text())["key"]
-    (folder / "done.partial").write_text(json.dumps({"key": key, "block_rows": 64}) + "\n[0, []]\n")
-    assert numbers(open_images(source, size=32, cache=cache)) == list(range(10))
-    assert len(decoded) == 20
-
-
-# One core, so that blocks are finished one after the other whatever the machine.
-SLOW_BUILD = """
-import os, sys, time
-from aelib import decoding
-from aelib.images import open_images
-os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-plain = decoding.decode_square
-def slow(data, **options):
-    with open(sys.argv[3], "a") as log:
-        log.write("x")
-    time.sleep(float(sys.argv[4]))
-    return plain(data, **options)
-decoding.decode_square = slow
-images = open_images(sys.argv[1], size=32, cache=sys.argv[2])
-print(len(images), int(images.bytes(slice(None)).sum()))
-"""
-
-
-def start_build(source, cache, log, pause):
-    command = [sys.executable, "-W", "error", "-c", SLOW_BUILD, source, str(cache), str(log), str(pause)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for_blocks(cache, blocks, process, limit=300):
-    end = time.monotonic() + limit
-    while time.monotonic() < end and process.poll() is None:
-        found = list(cache.glob("images/*/done.partial"))
-        if found and len(found[0].read_text().splitlines()) > blocks:
-            return
-        time.sleep(0.01)
-    raise AssertionError("the build did not get that far")
-
-
-def test_killed_build_goes_on_where_it_stopped(tmp_path, cache, decoded):
-    n = 700  # eleven blocks of 64
-    folder = save_with_bad(tmp_path / "p", n)
-    undisturbed = open_images(f"photos:{folder}", size=32, cache=tmp_path / "other")
-    for blocks in (2, 5):
-        process = start_build(f"photos:{folder}", cache, tmp_path / "log", 0.005)
-        wait_for_blocks(cache, blocks, process)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-    assert not list(cache.glob("images/*/pixels.npy"))
-    finished = len(next(cache.glob("images/*/done.partial")).read_text().splitlines()) - 1
-    assert 5 <= finished < 11
-    decoded.clear()
-    rebuilt = open_images(f"photos:{folder}", size=32, cache=cache)
-    assert len(decoded) == n - 64 * finished
-    np.testing.assert_array_equal(rebuilt.pixels, undisturbed.pixels)
-    assert (rebuilt.names, rebuilt.skipped) == (undisturbed.names, undisturbed.skipped)
-
-
-def test_two_processes_build_one_cache(tmp_path, cache):
-    folder = save_photos(tmp_path / "p", 200)
-    logs = [tmp_path / "log0", tmp_path / "log1"]
-    builds = [start_build(f"photos:{folder}", cache, log, 0.01) for log in logs]
-    outcomes = [build.communicate(timeout=300) for build in builds]
-    assert [build.returncode for build in builds] == [0, 0], outcomes
-    assert outcomes[0][0] == outcomes[1][0]
-    assert sum(len(log.read_text()) for log in logs if log.exists()) == 200
-
-
-def test_waiting_process_shows_progress(tmp_path, cache, monkeypatch):
-    folder = save_photos(tmp_path / "p", 500)
-    shown = []
-    plain = images.tqdm
-
-    def watching(*arguments, desc="", **options):
-        bar = plain(
-            *arguments, desc=desc, disable=True, **{k: v for k, v in options.items() if k != "disable"}
-        )
-        bar.update = lambda n=1: shown.append((desc, n))
-        return bar
-
-    monkeypatch.setattr(images, "tqdm", watching)
-    process = start_build(f"photos:{folder}", cache, tmp_path / "log", 0.01)
-    wait_for_blocks(cache, 1, process)
-    opened = open_images(f"photos:{folder}", size=32, cache=cache)
-    assert process.wait(timeout=300) == 0
-    process.communicate()
-    assert numbers(opened) == list(range(500))
-    assert shown
-    assert {desc for desc, _ in shown} == {"waiting for another process"}
-
-
-def test_as_many_workers_as_the_process_has_cores(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 5, 7})
-    assert images._n_cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert images._n_cores() == 1
-
-
-def test_memory_is_bounded(plain_faces, cache, monkeypatch):
-    monkeypatch.setattr(images, "_n_cores", lambda: 2)
-    open_images("faces", n=70, cache=cache)
-    tracemalloc.start()
-    opened = open_images("faces", n=6_000, cache=cache)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert opened.pixels.nbytes > 160e6
-    assert peak < 80e6
-
-
-def test_default_cache_is_named_by_the_environment(tmp_path, plain_faces, monkeypatch):
-    monkeypatch.setenv("AELIB_CACHE", str(tmp_path / "there"))
-    open_images("faces", n=2, size=32)
-    assert list((tmp_path / "there" / "images").iterdir())
-    monkeypatch.delenv("AELIB_CACHE")
-    monkeypatch.setattr(images.platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
-    open_images("faces", n=2, size=32)
-    assert list((tmp_path / "aelib" / "images").iterdir())
 
 
 def test_quiet_when_fast(tmp_path, cache, capfd):
