@@ -127,7 +127,7 @@ def _train(options: argparse.Namespace) -> int:
 
     config = series.preset(options.preset, z_dim=options.z_dim, loss=options.loss)
     images = series.open_images(options.images, n=options.n, seed=options.seed)
-    parts = series.split(images, validation=options.validation, test=options.test, seed=options.seed)
+    parts = images.split(validation=options.validation, test=options.test, seed=options.seed)
     settings = training.TrainingConfig(
         epochs=options.epochs or series.epochs_within(series.IMAGE_EPOCHS, n_images=len(parts.train)),
         batch_size=options.batch_size,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 _CPUINFO = Path("/proc/cpuinfo")
 _WANTS_LOG = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
@@ -52,7 +53,10 @@ def _import_keras() -> ModuleType:
     return keras
 
 
-keras = _import_keras()
+if TYPE_CHECKING:
+    import keras
+else:
+    keras = _import_keras()
 
 
 def has_fast_bfloat16() -> bool:

@@ -228,17 +228,22 @@ def section_slopes(table, y):
 
 
 @compiled
-def look_up(relief, x, y, channel):
-    """Bilinear look-up in the relief grid."""
+def corners(relief, x, y):
+    """(row, column, four weights) of the grid points round (x, y), for bilinear interpolation."""
     rows, columns = relief.shape[0], relief.shape[1]
     u = clamp((x + RELIEF_X) / (2 * RELIEF_X) * (columns - 1), 0.0, columns - 1.001)
     v = clamp((y - RELIEF_LOW) / (RELIEF_HIGH - RELIEF_LOW) * (rows - 1), 0.0, rows - 1.001)
     i, j = int(v), int(u)
     u -= j
     v -= i
-    lower = relief[i, j, channel] * (1 - u) + relief[i, j + 1, channel] * u
-    upper = relief[i + 1, j, channel] * (1 - u) + relief[i + 1, j + 1, channel] * u
-    return lower * (1 - v) + upper * v
+    return i, j, ((1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v)
+
+
+@compiled
+def look_up(relief, at, channel):
+    i, j, w = at
+    lower = relief[i, j, channel] * w[0] + relief[i, j + 1, channel] * w[1]
+    return lower + relief[i + 1, j, channel] * w[2] + relief[i + 1, j + 1, channel] * w[3]
 
 
 @compiled
@@ -274,7 +279,7 @@ def meet(table, depth, relief, start, origin, direction):
         x, y, z = origin[0] + t * direction[0], origin[1] + t * direction[1], origin[2] + t * direction[2]
         if abs(t - before) < 0.003:
             break
-        raised = look_up(relief, x, y, HEIGHT) if z > 0.0 else 0.0
+        raised = look_up(relief, corners(relief, x, y), HEIGHT) if z > 0.0 else 0.0
     return t, x, y, z
 
 
@@ -687,11 +692,12 @@ def face_pixel(f, x, y, z, head, relief, scene, footprint):
     _, v2, centre = section_shape(head, y)
     dg, dcentre = section_slopes(head, y)
     front = 1.0 if z > 0.0 else 0.0
-    slope_x, slope_y = front * look_up(relief, x, y, SLOPE_X), front * look_up(relief, x, y, SLOPE_Y)
-    toward = (z - centre - front * look_up(relief, x, y, HEIGHT)) / (DEPTH * DEPTH)
+    at = corners(relief, x, y)
+    slope_x, slope_y = front * look_up(relief, at, SLOPE_X), front * look_up(relief, at, SLOPE_Y)
+    toward = (z - centre - front * look_up(relief, at, HEIGHT)) / (DEPTH * DEPTH)
     normal = unit((x * v2 - toward * slope_x, -0.5 * dg - toward * (slope_y + dcentre), toward))
-    shadow = front * look_up(relief, x, y, SHADOW)
-    cavity = front * look_up(relief, x, y, CAVITY)
+    shadow = front * look_up(relief, at, SHADOW)
+    cavity = front * look_up(relief, at, CAVITY)
     roof = under_hair(f, x, y)
     open_sky = clamp(1.0 - 9.0 * max(cavity, 0.0) + 1.5 * max(-cavity, 0.0), 0.35, 1.15) * roof
     albedo = skin_albedo(f, x, y, scene, footprint)
@@ -702,10 +708,11 @@ def face_pixel(f, x, y, z, head, relief, scene, footprint):
         colour,
         times(get(scene, KEY_COLOUR), shine * open_sky * clamp(albedo[1] / scene[SKIN_COLOUR, 1], 0.0, 1.0)),
     )
-    brightness = dot(
-        lit((1.0, 1.0, 1.0), normal, get(scene, KEY), 0.7 * shadow, open_sky, scene), (0.33, 0.34, 0.33)
-    )
     colour = with_nostrils(f, colour, x, y)
+    if not (-1.4 < y < 0.5):
+        return colour
+    white = lit((1.0, 1.0, 1.0), normal, get(scene, KEY), 0.7 * shadow, open_sky, scene)
+    brightness = dot(white, (0.33, 0.34, 0.33))
     colour = with_mouth(f, colour, x, y, brightness, footprint)
     return with_eye(f, colour, x, y, brightness, scene, footprint)
 
@@ -1027,7 +1034,8 @@ def pixel(f, place, footprint, starts, rotation, head, hair, relief, flat, scene
         locks, alpha = front_hair(f, hx, hy, hz, away, hair, scene, footprint)
     if alpha > 0.999:
         return locks, (t, u)
-    cover = edge(outline(head, DEPTH, origin, direction), footprint)
+    # The head lies inside the hair's outline, which goes on below the hair's end.
+    cover = edge(outline(head, DEPTH, origin, direction), footprint) if away > -4.0 * footprint else 0.0
     colour = (0.0, 0.0, 0.0)
     if cover < 1.0:
         colour = behind_face(f, place, X, Y, hy, away, rotation, scene, footprint)

@@ -218,43 +218,50 @@ class Images:
             partition=None if self.partition is None else self.partition[chosen],
         )
 
-    def split(self, *, validation: float = 0.1, test: float = 0.1, seed: int = 0) -> Splits:
+    def split(self, *, validation: float = 0.06, test: float = 0.06, seed: int = 0) -> Splits:
         """Split the view at random; the same seed gives the same split.
 
         Parameters
         ----------
         validation, test : float
-            Shares of the images, in [0, 1); the rest is for training. A share of 0 gives an empty view.
+            Shares of the images, in [0, 1), or, from 1 on, numbers of images; the rest is for training. 0 gives an
+            empty view.
         seed : int
             Seed of the shuffle.
 
         Returns
         -------
         Splits
-            Three disjoint views that together hold every image, each in the order of this view.
+            Three disjoint views that together hold every image, each in the order of this view. The description of
+            each says how it was split off.
 
         Raises
         ------
         ValueError
-            If a share is outside [0, 1), they leave nothing for training, or a positive share is less than one image.
+            If a share is negative, is neither below 1 nor a whole number, is less than one image, or if nothing is
+            left for training.
 
         Examples
         --------
         >>> images = Images.from_array(np.zeros((50, 32, 32, 3), np.uint8))
-        >>> [len(part) for part in images.split(validation=0.1, test=0.2)]
+        >>> [len(part) for part in images.split(validation=0.1, test=10)]
         [35, 5, 10]
         """
-        n_validation = self._share("validation", validation)
-        n_test = self._share("test", test)
+        n_validation, n_test = self._count("validation", validation), self._count("test", test)
         if n_validation + n_test >= len(self):
             raise ValueError(
                 f"validation={validation} and test={test} of {len(self)} images leave none for training; "
                 "take smaller shares, or more images."
             )
         order = np.random.default_rng(seed).permutation(len(self))
-        parts = np.split(order, [n_validation, n_validation + n_test])
-        held_out, tested, rest = (self.subset(np.sort(part)) for part in parts)
-        return Splits(train=rest, validation=held_out, test=tested)
+        held_out, tested, rest = np.split(order, [n_validation, n_validation + n_test])
+        settings = {"validation": validation, "test": test, "seed": seed, "n": len(self)}
+
+        def part(name: str, rows: Int64[np.ndarray, " m"]) -> "Images":
+            view = self.subset(np.sort(rows))
+            return replace(view, provenance={**view.provenance, "split": {**settings, "part": name}})
+
+        return Splits(part("train", rest), part("validation", held_out), part("test", tested))
 
     def official_split(self) -> Splits:
         """Split the view as the source itself does (CelebA's list_eval_partition.txt).
@@ -312,10 +319,13 @@ class Images:
             raise IndexError(f"image {outside.flat[0]} asked of {len(self)}; the last is {len(self) - 1}.")
         return array.astype(np.int64) if array.ndim else int(array)
 
-    def _share(self, name: str, share: float) -> int:
-        if not 0 <= share < 1:
-            raise ValueError(f"{name} is {share}; expected a share of the images in [0, 1).")
-        count = round(share * len(self))
+    def _count(self, name: str, share: float) -> int:
+        """Turn a share, or a number, of the images into their number."""
+        if not share >= 0 or (share >= 1 and share != int(share)):
+            raise ValueError(
+                f"{name} is {share}; expected a share of the images in [0, 1), or a number of them."
+            )
+        count = int(share) if share >= 1 else round(share * len(self))
         if share > 0 and count == 0:
             raise ValueError(
                 f"{name}={share} of {len(self)} images is less than one; take a larger share, more images, or 0."

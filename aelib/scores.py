@@ -60,9 +60,6 @@ def squared_errors(
 def psnr(images: Float[np.ndarray, "n h w c"], copies: Float[np.ndarray, "..."]) -> Estimate:
     r"""Measure the peak signal-to-noise ratio of copies of images.
 
-    :math:`-10 \log_{10} \bar e`, where :math:`\bar e` is the mean squared error over all images, pixels and colours
-    and 1 is the peak. The standard error follows from that of :math:`\bar e` over the images by the delta method.
-
     Parameters
     ----------
     images, copies : array of float, shape (n, h, w, c), values in [0, 1]
@@ -71,7 +68,7 @@ def psnr(images: Float[np.ndarray, "n h w c"], copies: Float[np.ndarray, "..."])
     Returns
     -------
     Estimate
-        In decibels; infinite if the copies are exact. The standard error is not-a-number for a single image.
+        In decibels, as `psnr_from_errors` gives for their squared errors.
 
     Raises
     ------
@@ -83,8 +80,38 @@ def psnr(images: Float[np.ndarray, "n h w c"], copies: Float[np.ndarray, "..."])
     >>> print(psnr(np.zeros((2, 4, 4, 3)), np.full((2, 4, 4, 3), 0.1)))
     20.00 ± 0.00
     """
-    errors = squared_errors(images, copies)
-    mean = errors.mean()
+    return psnr_from_errors(squared_errors(images, copies))
+
+
+def psnr_from_errors(errors: Float[np.ndarray, " n"]) -> Estimate:
+    r"""Turn squared errors of images into a peak signal-to-noise ratio.
+
+    :math:`-10 \log_{10} \bar e`, where :math:`\bar e` is the mean squared error over the images and 1 is the peak.
+    The standard error follows from that of :math:`\bar e` by the delta method.
+
+    Parameters
+    ----------
+    errors : array of float, shape (n,)
+        Mean squared error of each image, at least 0.
+
+    Returns
+    -------
+    Estimate
+        In decibels; infinite if all errors are 0. The standard error is not-a-number for a single image.
+
+    Raises
+    ------
+    ValueError
+        If there is no error, or one is negative or not finite.
+
+    Examples
+    --------
+    >>> print(psnr_from_errors(np.array([0.01, 0.01])))
+    20.00 ± 0.00
+    """
+    if len(errors) == 0 or not (np.isfinite(errors).all() and errors.min() >= 0):
+        raise ValueError("errors must be finite and at least 0, and there must be at least one.")
+    mean = errors.mean(dtype=np.float64)
     if mean == 0.0:
         return Estimate(np.inf, 0.0)
     spread = errors.std(ddof=1) / np.sqrt(len(errors)) if len(errors) > 1 else np.nan

@@ -14,7 +14,6 @@ from typing import Any
 
 import nbclient
 import nbformat
-import numpy as np
 import papermill
 import yaml
 import zmq
@@ -26,8 +25,8 @@ from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 from traitlets import default
 
-from aelib import faces, files
-from aelib.images import Images, Splits, open_images
+from aelib import files
+from aelib.images import Images, open_images
 from aelib.model import PRESETS, Autoencoder, AutoencoderConfig
 from aelib.training import TrainingConfig, train
 
@@ -35,8 +34,6 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 RUNS = ROOT / "runs"
 
-HELD_OUT = 0.06
-"""Share of the images for validation, and again for the test: 88 % remain for training."""
 IMAGE_EPOCHS = 120_000
 """Budget of a run's training, in images shown to the network: about ten minutes on two cores at 96x96."""
 MOST_EPOCHS = 100
@@ -245,86 +242,6 @@ def run_name(source: str) -> str:
     return f"{kind}-{stem}" if stem else kind
 
 
-def split(
-    images: Images, *, validation: float = HELD_OUT, test: float = HELD_OUT, seed: int = SEED
-) -> Splits:
-    """Split images as every training of this project does: 88 % for training, 6 % for validation, 6 % for the test.
-
-    A notebook that is handed the checkpoint of a run gets the images that its training did not see by the same call.
-
-    Parameters
-    ----------
-    images : Images
-        All images.
-    validation, test : float
-        Shares of the images, or, from 1 on, numbers of images.
-    seed : int
-        Seed of the split.
-
-    Returns
-    -------
-    Splits
-        `train`, `validation` and `test`; the description of each says how it was split off.
-
-    Raises
-    ------
-    ValueError
-        If nothing is left for the training.
-    """
-    shares = {
-        name: value if value < 1 else value / len(images)
-        for name, value in (("validation", validation), ("test", test))
-    }
-    settings = {**shares, "seed": seed, "n": len(images)}
-    return Splits(
-        *(
-            replace(view, provenance={**view.provenance, "split": {**settings, "part": part}})
-            for part, view in images.split(**shares, seed=seed)._asdict().items()
-        )
-    )
-
-
-def training_images(model: Autoencoder, images: Images, *, n: int) -> Images:
-    """Return images that a model was trained on.
-
-    Parameters
-    ----------
-    model : Autoencoder
-        A model trained by `python -m aelib train` or by a run.
-    images : Images
-        The images opened for the notebook. Those of the run's training are among them; rendered faces are drawn
-        anew, whatever faces are opened here.
-    n : int
-        Number of images wanted, at least 1.
-
-    Returns
-    -------
-    Images
-        The first n of the training images, or all where there are fewer.
-
-    Raises
-    ------
-    ValueError
-        If the model has no record of such a training, or was trained on other images than these.
-    """
-    trained = model.data.get("images", {})
-    if "split" not in trained:
-        raise ValueError(
-            "the model does not say which images it was trained on: train it with aelib's command."
-        )
-    settings = trained["split"]
-    shares = {name: settings[name] for name in ("validation", "test", "seed")}
-    if trained["source"] == "faces":
-        # The split needs only the number of images: these stand for them without being rendered.
-        stand_ins = Images(np.zeros((1, 1, 1, 3), np.uint8), np.arange(settings["n"]), source="faces")
-        chosen = faces.sample_factors(stand_ins.split(**shares).train.indices[:n], seed=trained["seed"])
-        return Images.from_array(faces.render(chosen, size=model.config.image_size), table=chosen)
-    part = split(images, **shares).train
-    if part.description() != trained:
-        raise ValueError("the model was trained on other images than these: open the source of its run.")
-    return part.subset(slice(0, n))
-
-
 def preset(name: str, *, z_dim: int = 256, loss: str = "mse") -> AutoencoderConfig:
     """Look up a preset and set what is chosen most often.
 
@@ -397,7 +314,7 @@ def train_for_run(images: Images, folder: Path, *, seed: int) -> Autoencoder:
     Autoencoder
         The trained network.
     """
-    parts = split(images, seed=seed)
+    parts = images.split(seed=seed)
     settings = TrainingConfig(
         epochs=epochs_within(IMAGE_EPOCHS, n_images=len(parts.train)),
         batch_size=64,

@@ -167,6 +167,49 @@ def train(
         return _train_in(Path(folder), run)
 
 
+def training_images(model: Autoencoder, images: Images, *, n: int) -> Images:
+    """Return images that a model was trained on.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        A model trained by `python -m aelib train` or by a run.
+    images : Images
+        The images opened for the notebook. Those of the run's training are among them; rendered faces are drawn
+        anew, whatever faces are opened here.
+    n : int
+        Number of images wanted, at least 1.
+
+    Returns
+    -------
+    Images
+        The first n of the training images, or all where there are fewer.
+
+    Raises
+    ------
+    ValueError
+        If the model has no record of such a training, or was trained on other images than these.
+    """
+    trained = model.data.get("images", {})
+    if "split" not in trained:
+        raise ValueError(
+            "the model does not say which images it was trained on: train it with aelib's command."
+        )
+    settings = trained["split"]
+    shares = {name: settings[name] for name in ("validation", "test", "seed")}
+    if trained["source"] == "faces":
+        from aelib import faces  # compiled code, slow to import
+
+        # The split needs only the number of images: these stand for them without being rendered.
+        stand_ins = Images(np.zeros((1, 1, 1, 3), np.uint8), np.arange(settings["n"]), source="faces")
+        chosen = faces.sample_factors(stand_ins.split(**shares).train.indices[:n], seed=trained["seed"])
+        return Images.from_array(faces.render(chosen, size=model.config.image_size), table=chosen)
+    part = images.split(**shares).train
+    if part.description() != trained:
+        raise ValueError("the model was trained on other images than these: open the source of its run.")
+    return part.subset(slice(0, n))
+
+
 def _train_in(folder: Path, run: "_Run") -> Autoencoder:
     if (folder / CHECKPOINT_RECORD).exists():
         model = load_checkpoint(folder)

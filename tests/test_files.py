@@ -81,7 +81,9 @@ def test_write_json_round_trip_is_sorted_and_ends_the_line(tmp_path):
     assert text == json.dumps(content, sort_keys=True, indent=2) + "\n"
 
 
-@pytest.mark.parametrize(("content", "error"), [({"a": float("nan")}, ValueError), ({"a": Path("x")}, TypeError)])
+@pytest.mark.parametrize(
+    ("content", "error"), [({"a": float("nan")}, ValueError), ({"a": Path("x")}, TypeError)]
+)
 def test_write_json_refuses_what_json_cannot_say_and_keeps_the_old_file(tmp_path, content, error):
     files.write_json(tmp_path / "a.json", 1)
     with pytest.raises(error):
@@ -90,7 +92,9 @@ def test_write_json_refuses_what_json_cannot_say_and_keeps_the_old_file(tmp_path
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b'{"a": 1', b"\xff\xfe{}", b'{"a": NaN}', b"[" * 100_000], ids=["empty", "cut", "bytes", "nan", "deep"]
+    "damage",
+    [b"", b'{"a": 1', b"\xff\xfe{}", b'{"a": NaN}', b"[" * 100_000],
+    ids=["empty", "cut", "bytes", "nan", "deep"],
 )
 def test_read_json_names_the_damaged_file(tmp_path, damage):
     (tmp_path / "a.json").write_bytes(damage)

@@ -594,6 +594,11 @@ def test_split_is_reproducible_disjoint_and_whole():
     same, other = everything.split(validation=0.2, test=0.1, seed=4), everything.split(validation=0.2, seed=5)
     assert [part.names for part in same] == [part.names for part in parts]
     assert other.test.names != parts.test.names
+    counted = everything.split(validation=21, test=10, seed=4)
+    assert [part.names for part in counted] == [part.names for part in parts]
+    assert parts.test.description()["split"] == {
+        "validation": 0.2, "test": 0.1, "seed": 4, "n": 103, "part": "test",
+    }  # fmt: skip
     train, validation, test = everything.split(validation=0, test=0)
     assert (len(train), len(validation), len(test)) == (103, 0, 0)
     assert validation[:].shape == (0, 32, 32, 3)
@@ -602,8 +607,9 @@ def test_split_is_reproducible_disjoint_and_whole():
 @pytest.mark.parametrize(
     ("shares", "message"),
     [
-        ({"validation": -0.1}, r"validation is -0.1; expected a share of the images in \[0, 1\)"),
-        ({"test": 1.0}, "test is 1.0"),
+        ({"validation": -0.1}, r"validation is -0.1; expected a share of the images in \[0, 1\), or"),
+        ({"test": 1.5}, "test is 1.5; expected a share"),
+        ({"test": 10}, "of 10 images leave none for training"),
         ({"test": float("nan")}, "test is nan"),
         ({"validation": 0.5, "test": 0.5}, "of 10 images leave none for training"),
         ({"validation": 0.04}, "validation=0.04 of 10 images is less than one"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
-from aelib.scores import kept_by_frequency, psnr, squared_errors
+from aelib.scores import kept_by_frequency, psnr, psnr_from_errors, squared_errors
 
 
 @pytest.fixture
@@ -68,3 +68,9 @@ def test_equal_images_are_refused():
     images = np.full((3, 8, 8, 3), 0.5)
     with pytest.raises(ValueError, match="differ from each other"):
         kept_by_frequency(images, images)
+
+
+@pytest.mark.parametrize("errors", [[], [0.1, -0.1], [np.nan], [np.inf]])
+def test_impossible_errors_are_refused(errors):
+    with pytest.raises(ValueError, match="at least 0"):
+        psnr_from_errors(np.array(errors, dtype=float))

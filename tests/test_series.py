@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aelib import images, model, series
+from aelib import images, model, series, training
 
 SHOW = "import json; print(json.dumps([images, checkpoint, n_images, seed]))"
 AGREED = "\n".join(
@@ -278,7 +278,7 @@ def test_photographs_are_trained_on_once_and_held_out_ones_are_held_out(
     assert Path(checkpoint) == result.folder / "checkpoint"
 
     trained = model.load_checkpoint(checkpoint)
-    parts = series.split(images.open_images(source, n=n, seed=seed), seed=seed)
+    parts = images.open_images(source, n=n, seed=seed).split(seed=seed)
     assert trained.data == {"images": parts.train.description(), "validation": parts.validation.description()}
     assert trained.data["images"]["split"] == {
         "part": "train",
@@ -293,10 +293,10 @@ def test_photographs_are_trained_on_once_and_held_out_ones_are_held_out(
     assert sorted(everyone) == list(range(60))
 
     opened = images.open_images(source, n=n, seed=seed)
-    np.testing.assert_array_equal(series.training_images(trained, opened, n=5)[:], parts.train[:5])
-    assert len(series.training_images(trained, opened, n=1000)) == len(parts.train)
+    np.testing.assert_array_equal(training.training_images(trained, opened, n=5)[:], parts.train[:5])
+    assert len(training.training_images(trained, opened, n=1000)) == len(parts.train)
     with pytest.raises(ValueError, match="other images"):
-        series.training_images(trained, opened.subset(slice(0, 30)), n=5)
+        training.training_images(trained, opened.subset(slice(0, 30)), n=5)
 
     before = trained.history
     again = run(f"photos:{photos.name}", parameters={"seed": 3})
@@ -315,13 +315,13 @@ def test_a_checkpoint_of_ones_own_is_not_trained_again(write_notebook, run, phot
 
 
 def test_rendered_training_images_are_rendered_again():
-    parts = series.split(images.open_images("faces", n=40, seed=1), validation=3, test=4, seed=1)
+    parts = images.open_images("faces", n=40, seed=1).split(validation=3, test=4, seed=1)
     record = {"images": parts.train.description(), "validation": parts.validation.description()}
     trained = dataclasses.replace(model.build(model.PRESETS["post3"]), data=json.loads(json.dumps(record)))
     other = images.Images.from_array(np.zeros((2, 96, 96, 3), np.uint8))
-    np.testing.assert_array_equal(series.training_images(trained, other, n=6)[:], parts.train[:6])
+    np.testing.assert_array_equal(training.training_images(trained, other, n=6)[:], parts.train[:6])
     with pytest.raises(ValueError, match="does not say"):
-        series.training_images(model.build(model.PRESETS["post3"]), other, n=6)
+        training.training_images(model.build(model.PRESETS["post3"]), other, n=6)
 
 
 # storing outputs
