@@ -466,7 +466,7 @@ def _write_state(folder: Path, state: _State, settings: dict[str, Any]) -> None:
 def _read_state(folder: Path, run: _Run) -> _State:
     path = folder / RESUME_FILE
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             record = json.loads(str(stored["record"]))
             arrays = {name: _numbered(stored, name) for name in _ARRAYS}
         settings, history = record["settings"], tuple(EpochRecord(**entry) for entry in record["history"])

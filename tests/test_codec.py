@@ -1,0 +1,169 @@
+"""Tests of aelib.codec: the networks' own answers, however they are batched, in memory or on disk."""
+
+import json
+
+import numpy as np
+import pytest
+
+from aelib._backend import keras
+from aelib.codec import decode, encode, reconstruct
+from aelib.images import Images
+from aelib.model import AutoencoderConfig, build
+
+CONFIG = AutoencoderConfig(filters=(4, 8), z_dim=3, image_size=32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build(CONFIG, seed=1)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).random((21, 32, 32, 3), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def expected(model, images):
+    return keras.ops.convert_to_numpy(model.encoder(images, training=False))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8, 21, 256])
+def test_encoding_is_the_encoder_s_whatever_the_batch(model, images, expected, batch_size):
+    z = encode(model, images, batch_size=batch_size)
+    assert (z.shape, z.dtype) == ((21, 3), np.float32)
+    np.testing.assert_allclose(z, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 256])
+def test_decoding_is_the_decoder_s_whatever_the_batch(model, expected, batch_size):
+    pictures = decode(model, expected, batch_size=batch_size)
+    truth = keras.ops.convert_to_numpy(model.decoder(expected, training=False))
+    assert (pictures.shape, pictures.dtype) == ((21, 32, 32, 3), np.float32)
+    np.testing.assert_allclose(pictures, truth, atol=1e-6)
+    assert pictures.min() >= 0 and pictures.max() <= 1
+
+
+def test_reconstruction_is_decoding_after_encoding(model, images):
+    np.testing.assert_allclose(reconstruct(model, images), decode(model, encode(model, images)), atol=1e-6)
+
+
+def test_images_bytes_and_floats_encode_alike(model):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    floats = pixels.astype(np.float32) / np.float32(255)
+    np.testing.assert_array_equal(encode(model, Images.from_array(pixels)), encode(model, floats))
+    np.testing.assert_array_equal(reconstruct(model, Images.from_array(pixels)), reconstruct(model, floats))
+
+
+def test_float64_points_and_far_ones_decode(model):
+    z = np.array([[0, 0, 0], [1e30, -1e30, 0]])
+    np.testing.assert_array_equal(decode(model, z), decode(model, z.astype(np.float32)))
+    assert np.isfinite(decode(model, z)).all()
+
+
+def test_no_points_give_no_images(model):
+    assert decode(model, np.zeros((0, 3))).shape == (0, 32, 32, 3)
+
+
+class TestFile:
+    def test_the_file_is_an_ordinary_npy_mapped_read_only(self, model, images, tmp_path):
+        path = tmp_path / "new" / "z.npy"
+        z = encode(model, images, path=path, batch_size=8)
+        assert isinstance(z, np.memmap) and not z.flags.writeable
+        np.testing.assert_array_equal(z, encode(model, images, batch_size=8))
+        np.testing.assert_array_equal(np.load(path, allow_pickle=False), z)
+        assert {entry.name for entry in path.parent.iterdir()} == {"z.npy", "z.json"}
+
+    def test_the_description_says_what_it_was_made_from(self, model, images, tmp_path):
+        encode(model, Images.from_array(images), path=tmp_path / "z.npy")
+        description = json.loads((tmp_path / "z.json").read_text())
+        assert (description["n"], description["z_dim"]) == (21, 3)
+        assert description["images"] == Images.from_array(images).description()
+        assert description["model"] == {
+            "config": CONFIG.to_dict(),
+            "fingerprint": model.fingerprint(),
+            "precision": "float32",
+        }
+
+    def test_it_is_used_again_for_the_same_images_and_model(self, model, images, tmp_path):
+        encode(model, images, path=tmp_path / "z.npy")
+        before = (tmp_path / "z.npy").stat().st_ino
+        encode(model, images, path=str(tmp_path / "z.npy"))
+        assert (tmp_path / "z.npy").stat().st_ino == before
+
+    @pytest.mark.parametrize(
+        "change", ["model", "images", "precision", "no description", "cut description", "no file"]
+    )
+    def test_it_is_written_anew_for_anything_else(self, model, images, tmp_path, change):
+        path = tmp_path / "z.npy"
+        encode(model, images, path=path)
+        if change == "model":
+            model = build(CONFIG, seed=2)
+        elif change == "images":
+            images = images[::-1]
+        elif change == "precision":
+            model = build(CONFIG, seed=1, precision="mixed_bfloat16")
+        elif change == "no description":
+            (tmp_path / "z.json").unlink()
+        elif change == "cut description":
+            (tmp_path / "z.json").write_text("{")
+        else:
+            path.unlink()
+        np.testing.assert_array_equal(encode(model, images, path=path), encode(model, images))
+        assert json.loads((tmp_path / "z.json").read_text())["model"]["fingerprint"] == model.fingerprint()
+
+    def test_an_interruption_leaves_no_file_that_would_be_used(self, model, images, tmp_path):
+        class Interrupted(np.ndarray):
+            def __getitem__(self, key):
+                if isinstance(key, slice) and key.start == 16:
+                    raise KeyboardInterrupt
+                return np.asarray(self).__getitem__(key)
+
+        with pytest.raises(KeyboardInterrupt):
+            encode(model, images.view(Interrupted), path=tmp_path / "z.npy", batch_size=8)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_the_path_must_be_an_npy(self, model, images, tmp_path):
+        with pytest.raises(ValueError, match=r"path must end in \.npy, not 'z\.npz'"):
+            encode(model, images, path=tmp_path / "z.npz")
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("function", [encode, reconstruct])
+    @pytest.mark.parametrize(
+        ("spoil", "error", "message"),
+        [
+            (lambda x: x[0], ValueError, r"shape \(32, 32, 3\)"),
+            (lambda x: x[:0], ValueError, "no image"),
+            (lambda x: (x * 255).astype(np.uint8), TypeError, "divide by 255"),
+            (lambda x: np.where(x > 0.9, np.nan, x), ValueError, "finite values"),
+            (lambda x: x * 2 - 1, ValueError, r"in \[0, 1\]"),
+        ],
+    )
+    def test_images(self, model, images, function, spoil, error, message):
+        with pytest.raises(error, match=message):
+            function(model, spoil(images))
+
+    @pytest.mark.parametrize(
+        ("z", "error", "message"),
+        [
+            (np.zeros(3), ValueError, r"shape \(3,\); expected \(n, 3\): wrap a single z-point as z\[None\]"),
+            (np.zeros((2, 4)), ValueError, r"shape \(2, 4\); expected \(n, 3\)"),
+            (np.zeros((2, 3), int), TypeError, "array of floats, not int64"),
+            (np.zeros((2, 3), complex), TypeError, "array of floats, not complex128"),
+            (np.array([[0, 0, 0], [0, np.nan, 0]]), ValueError, r"1 of 2 z-points .* first one is z\[1\]"),
+            (np.array([[np.inf, 0, 0], [0, -np.inf, 0]]), ValueError, r"2 of 2 z-points .* z\[0\]"),
+            (np.array([[1e300, 0, 0]]), ValueError, "not finite in float32"),
+        ],
+    )
+    def test_points(self, model, z, error, message):
+        with pytest.raises(error, match=message):
+            decode(model, z)
+
+    def test_batch_size(self, model, images):
+        for call in (
+            lambda: encode(model, images, batch_size=0),
+            lambda: decode(model, np.zeros((1, 3)), batch_size=0),
+        ):
+            with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, not 0"):
+                call()
