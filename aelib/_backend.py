@@ -4,6 +4,7 @@ Set `KERAS_BACKEND` to `jax` or `torch` before the import for another backend, a
 see TensorFlow's log.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -50,6 +51,8 @@ def _import_keras() -> ModuleType:
 
         # The first computation starts the runtime, which has its own things to say.
         keras.ops.convert_to_numpy(keras.ops.ones(1) + 1)
+    # TensorFlow counts retracing by a function's code, which all Keras models share: the fifth model makes it warn.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return keras
 
 

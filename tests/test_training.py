@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -195,7 +196,9 @@ class TestTraining:
         expected = loss_in_numpy("mse", dark, reconstruct(model, dark))
         assert model.history[0].val_loss == pytest.approx(expected, rel=1e-5)
 
-    def test_nothing_global_is_seeded_and_nothing_is_said(self, images, capfd):
+    def test_nothing_global_is_seeded_and_nothing_is_said(self, images, capfd, monkeypatch):
+        # On a busy machine even this training takes long enough for a progress bar.
+        monkeypatch.setattr(training_module, "tqdm", partial(training_module.tqdm, disable=True))
         state = np.random.get_state()[1].copy()  # noqa: NPY002
         train(images, CONFIG, training=TrainingConfig(epochs=1, batch_size=8))
         np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
