@@ -43,7 +43,7 @@ def _import_keras() -> ModuleType:
         import keras
 
         return keras
-    # From level 2 on TensorFlow still reports, as an error, that a machine without a GPU has none.
+    # Below level 3 TensorFlow reports as errors that a machine has no GPU, and that LeakyReLU cannot be fused.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     # Level 3 comes too late for what oneDNN and abseil say while the libraries are loaded.
     with _stderr_held_back():

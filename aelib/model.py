@@ -27,7 +27,6 @@ CHECKPOINT_FORMAT = "aelib checkpoint"
 CHECKPOINT_VERSION = 1
 CHECKPOINT_MODEL = "model.keras"
 CHECKPOINT_RECORD = "checkpoint.json"
-LEAKY_RELU_SLOPE = 0.2
 
 # What Keras, h5py and zipfile raise for archives that are damaged or do not fit.
 _UNREADABLE = (
@@ -474,25 +473,18 @@ def _convolution_settings(
 
 def _convolve(x: Any, config: AutoencoderConfig, layer: Any, filters: int, settings: dict[str, Any]) -> Any:
     """Apply a convolution and its activation, with batch normalisation between them if asked for."""
-    activation = _leaky_relu if config.activation == "leaky_relu" else config.activation
     if not config.batch_norm:
-        return layer(filters, activation=activation, **settings)(x)
+        return layer(filters, activation=config.activation, **settings)(x)
     name, dtype = settings["name"], settings["dtype"]
     x = layer(filters, use_bias=False, **settings)(x)
     x = keras.layers.BatchNormalization(name=f"{name}_norm", dtype="float32")(x)
-    return keras.layers.Activation(activation, name=f"{name}_activation", dtype=dtype)(x)
+    return keras.layers.Activation(config.activation, name=f"{name}_activation", dtype=dtype)(x)
 
 
 def _initializer(config: AutoencoderConfig, seed: int) -> keras.initializers.Initializer:
     # SELU keeps the variance from layer to layer only with LeCun's initial weights.
     kind = keras.initializers.LecunNormal if config.activation == "selu" else keras.initializers.GlorotUniform
     return kind(seed=seed)
-
-
-@keras.saving.register_keras_serializable(package="aelib")
-def _leaky_relu(x: Any) -> Any:
-    # TensorFlow's own LeakyReLU makes its graph optimiser fail, with a message, on the gradient after a convolution.
-    return keras.ops.maximum(x, LEAKY_RELU_SLOPE * x)
 
 
 def check_images(images: Images | np.ndarray, config: AutoencoderConfig, *, name: str = "images") -> None:

@@ -219,7 +219,8 @@ def _train_in(folder: Path, run: "_Run") -> Autoencoder:
         state = _read_state(folder, run) if (folder / RESUME_FILE).exists() else run.start()
         model = run.finished(run.completed(state, folder))
         save_checkpoint(model, folder)
-    (folder / RESUME_FILE).unlink(missing_ok=True)
+    for name in (RESUME_FILE, LOCK_FILE):
+        (folder / name).unlink(missing_ok=True)
     return model
 
 
