@@ -46,6 +46,8 @@ FASTER = {
     "reassoc",
 }  # fused and reordered arithmetic; not-a-numbers keep their meaning
 compiled = njit(error_model="numpy", fastmath=FASTER)
+# For what is called once a pixel with many arrays: passing those costs more than most of what is done with them.
+woven_in = njit(error_model="numpy", fastmath=FASTER, inline="always")
 
 # --- small mathematics ---
 
@@ -203,7 +205,7 @@ def with_slopes(table):
     return table
 
 
-@compiled
+@woven_in
 def section_shape(table, y):
     """(g, 1/a², z_c) at height y."""
     t = clamp((y - TABLE_LOW) / TABLE_STEP, 1.0, TABLE_ROWS - 2.001)
@@ -217,7 +219,7 @@ def section_shape(table, y):
     )
 
 
-@compiled
+@woven_in
 def section_slopes(table, y):
     """(dg/dy, dz_c/dy) at height y."""
     t = clamp((y - TABLE_LOW) / TABLE_STEP, 1.0, TABLE_ROWS - 2.001)
@@ -246,7 +248,7 @@ def look_up(relief, at, channel):
     return lower + relief[i + 1, j, channel] * w[2] + relief[i + 1, j + 1, channel] * w[3]
 
 
-@compiled
+@woven_in
 def coefficients(table, w2, y, raised, origin, direction):
     """(a, b, c, g, 1/a²) of the quadratic a t² + 2 b t + c = 0 for a ray and the ellipse at height y."""
     g, v2, centre = section_shape(table, y)
@@ -256,7 +258,7 @@ def coefficients(table, w2, y, raised, origin, direction):
     return a, b, origin[0] * origin[0] * v2 + z * z * w2 - g, g, v2
 
 
-@compiled
+@woven_in
 def outline(table, depth, origin, direction):
     """Distance of a ray from the outline of a stack of ellipses, > 0 inside: measured where the ray comes nearest."""
     w2 = 1.0 / (depth * depth)
@@ -268,7 +270,7 @@ def outline(table, depth, origin, direction):
     return inside / (math.sqrt(4.0 * max(g - inside, 0.0) * v2 + slope * slope) + 0.15)
 
 
-@compiled
+@woven_in
 def meet(table, depth, relief, start, origin, direction):
     """(t, x, y, z) where a ray meets a stack of ellipses with its relief, from a first guess `start` of t."""
     t, raised, x, y, z = start, 0.0, 0.0, 0.0, 0.0
@@ -524,6 +526,7 @@ KEY, KEY_COLOUR, SKY, GROUND, SKIN_COLOUR, HAIR_COLOUR, BROW_COLOUR, IRIS_COLOUR
     8,
 )
 CLOTH, NEAR_WALL, FAR_WALL, KEY_CAMERA, VIEW, HALF, BLOB, WALL_AXIS = 9, 10, 11, 12, 13, 14, 15, 16
+RIGHT_EAR, LEFT_EAR = 17, 18
 
 
 @compiled
@@ -540,7 +543,7 @@ def hair_colour(f):
 
 @compiled
 def build_scene(f, rotation):
-    scene = np.zeros((17, 3))
+    scene = np.zeros((19, 3))
     azimuth, elevation = math.radians(f.light_azimuth), math.radians(f.light_elevation)
     key = (
         math.sin(azimuth) * math.cos(elevation),
@@ -559,6 +562,7 @@ def build_scene(f, rotation):
     angle = math.radians(f.wall_angle)
     scene[WALL_AXIS] = (math.cos(angle), math.sin(angle), 0.0)
     scene[BLOB] = hsv(f.blob_hue, 0.45, clamp(f.wall_value + 0.25, 0.0, 1.0))
+    scene[RIGHT_EAR], scene[LEFT_EAR] = ear_place(f, 1.0, rotation), ear_place(f, -1.0, rotation)
     wall = get(scene, FAR_WALL)
     scene[SKY] = times(over((1.0, 1.0, 1.03), wall, 0.25), f.light_ambient)
     scene[GROUND] = times(over((0.62, 0.50, 0.44), wall, 0.25), 0.62 * f.light_ambient)
@@ -612,7 +616,7 @@ def edge(distance, footprint):
 # --- the face ---
 
 
-@compiled
+@woven_in
 def skin_albedo(f, x, y, scene, footprint):
     """Skin with blush, lips, stubble, brows and lines, before light."""
     colour = get(scene, SKIN_COLOUR)
@@ -686,7 +690,7 @@ def with_brows(f, colour, ax, y, scene, footprint):
     return over(colour, get(scene, BROW_COLOUR), clamp(alpha * f.brow_density * grain, 0.0, 0.95))
 
 
-@compiled
+@woven_in
 def face_pixel(f, x, y, z, head, relief, scene, footprint):
     """Lit colour of the face's surface at (x, y, z)."""
     _, v2, centre = section_shape(head, y)
@@ -756,7 +760,7 @@ def with_mouth(f, colour, x, y, brightness, footprint):
     return over(colour, inside, alpha)
 
 
-@compiled
+@woven_in
 def with_eye(f, colour, x, y, brightness, scene, footprint):
     """Lids, lashes, sclera, iris, pupil and the light's reflection."""
     half = 0.215 * f.eye_size
@@ -820,17 +824,23 @@ def eyeball(f, x, v, upper, brightness, scene, footprint):
 
 
 @compiled
-def ear_pixel(f, colour, side, X, Y, rotation, scene, footprint):
-    """Lay one ear over `colour`."""
+def ear_place(f, side, rotation):
+    """(X, Y) of an ear, and how far its side is turned to the viewer."""
     hx, hy, hz = side * 0.985 * f.head_width, -0.13, -0.12
     cx = rotation[0, 0] * hx + rotation[0, 1] * hy + rotation[0, 2] * hz
     cy = rotation[1, 0] * hx + rotation[1, 1] * hy + rotation[1, 2] * hz
-    turned = -side * rotation[0, 2]
-    rx = (0.115 + 0.12 * max(turned, 0.0)) * f.ear_size
-    ry = 0.29 * f.ear_size
+    return cx, cy, -side * rotation[0, 2]
+
+
+@compiled
+def ear_pixel(f, colour, side, X, Y, rotation, scene, footprint):
+    """Lay one ear over `colour`."""
+    cx, cy, turned = get(scene, RIGHT_EAR if side > 0.0 else LEFT_EAR)
     dx, dy = X - cx, Y - cy
     if abs(dx) > 0.5 or abs(dy) > 0.6:
         return colour
+    rx = (0.115 + 0.12 * max(turned, 0.0)) * f.ear_size
+    ry = 0.29 * f.ear_size
     tilt = rotation[1, 0]
     u, v = (dx + tilt * dy) / rx, (dy - tilt * dx) / ry
     u /= 1.0 + 0.25 * v
@@ -845,7 +855,7 @@ def ear_pixel(f, colour, side, X, Y, rotation, scene, footprint):
     return over(colour, ear, alpha)
 
 
-@compiled
+@woven_in
 def body_pixel(f, colour, X, Y, rotation, scene, footprint):
     """Neck, shoulders and clothes."""
     if Y > -0.6:
@@ -924,7 +934,7 @@ def hair_cover(f, x, y, z, n, footprint):
     return falls * (1.0 - smoothstep(-soft, soft, window))
 
 
-@compiled
+@woven_in
 def hair_shade(f, x, y, z, n, hair, scene):
     """Diffuse light on the volume, two highlights along the strands (after Kajiya and Kay 1989)."""
     _, v2, _ = section_shape(hair, y)
@@ -953,7 +963,7 @@ def hair_depth(f):
     return DEPTH + 0.12 + 0.6 * f.hair_volume
 
 
-@compiled
+@woven_in
 def front_hair(f, x, y, z, distance, hair, scene, footprint):
     """Colour and opacity of the hair in front of the face and shoulders."""
     near = min(window_height(f, x) - y, window_half_width(f, y) - abs(x)) if z > 0.0 else -1.0
@@ -1012,14 +1022,16 @@ def with_glasses(f, colour, origin, direction, footprint, scene):
 
 
 @compiled
-def film(value):
-    """Soft shoulder for highlights, then the square root that turns linear light into a displayed value."""
-    if value > 0.7:
-        value = 0.7 + (value - 0.7) / (1.0 + (value - 0.7) / 0.3)
-    return math.sqrt(max(value, 0.0))
+def develop(image):
+    """Turn linear light into displayed values: a soft shoulder for highlights, then the square root."""
+    flat = image.ravel()
+    for k in range(flat.size):
+        light = max(flat[k], 0.0)
+        excess = max(light - 0.7, 0.0)
+        flat[k] = math.sqrt(min(light, 0.7) + excess / (1.0 + excess / 0.3))
 
 
-@compiled
+@woven_in
 def pixel(f, place, footprint, starts, rotation, head, hair, relief, flat, scene):
     """Linear colour at an image position, and the ray parameters at which hair and head were met.
 
@@ -1051,7 +1063,7 @@ def pixel(f, place, footprint, starts, rotation, head, hair, relief, flat, scene
     return over(colour, locks, alpha), (t, u)
 
 
-@compiled
+@woven_in
 def behind_face(f, place, X, Y, hy, away, rotation, scene, footprint):
     """Wall, hair behind the neck, body and ears, back to front."""
     colour = wall_pixel(f, place[0], place[1], scene)
@@ -1085,4 +1097,5 @@ def draw(faces, images):
                 place = ((column + 0.5) / size, (row + 0.5) / size)
                 colour, starts = pixel(f, place, footprint, starts, rotation, head, hair, relief, flat, scene)
                 for channel in range(3):
-                    images[k, row, column, channel] = film(colour[channel])
+                    images[k, row, column, channel] = colour[channel]
+        develop(images[k])
