@@ -80,7 +80,7 @@ def _describe_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--preset", default="post3", help="post1, post3 (default) or large")
     train.add_argument("--z-dim", type=int, default=256, help="dimension of the latent space (default: 256)")
     train.add_argument("--loss", default="mse", help="mse (default) or bce")
-    train.add_argument("--epochs", type=int, help="default: what 120000 shown images make")
+    train.add_argument("--epochs", type=int, help="default: what 170000 shown images make")
     train.add_argument("--batch-size", type=int, default=64, help="default: 64")
     train.add_argument(
         "--learning-rate", type=float, default=5e-4, help="Adam's, at the start (default: 5e-4)"

@@ -123,7 +123,8 @@ def kept_by_frequency(
 ) -> Float[np.ndarray, " bands"]:
     r"""Measure what share of the images' structure their copies keep, from coarse to fine.
 
-    Both are Fourier transformed over their pixels. In each band of radial frequency the share is
+    Both are Fourier transformed over their pixels, under a Hann window, without which the jump from one border to the
+    opposite one would pass for fine structure. In each band of radial frequency the share is
     :math:`1 - E(\text{image} - \text{copy}) / E(\text{image} - \text{mean image})`, with E the summed squared
     amplitudes: 1 where the copies are exact, 0 where they are no better than the mean image.
 
@@ -143,6 +144,11 @@ def kept_by_frequency(
     ------
     ValueError
         If the shapes differ, the images are not square, or they are all alike.
+
+    References
+    ----------
+    .. [1] F. J. Harris (1978), On the use of windows for harmonic analysis with the discrete Fourier transform,
+       Proceedings of the IEEE 66, 51-83.
 
     Examples
     --------
@@ -173,5 +179,6 @@ def _radial_bands(size: int, bands: int) -> np.ndarray:
 
 
 def _energy(image: np.ndarray, band: np.ndarray, bands: int) -> Float[np.ndarray, " bands"]:
-    amplitude = np.abs(np.fft.fft2(image, axes=(0, 1))) ** 2
+    window = np.hanning(len(image))
+    amplitude = np.abs(np.fft.fft2(image * np.outer(window, window)[..., None], axes=(0, 1))) ** 2
     return np.bincount(band.ravel(), amplitude.sum(axis=2).ravel(), minlength=bands + 1)[:bands]

@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 RUNS = ROOT / "runs"
 
-IMAGE_EPOCHS = 120_000
+IMAGE_EPOCHS = 170_000
 """Budget of a run's training, in images shown to the network: about ten minutes on two cores at 96x96."""
 MOST_EPOCHS = 100
 """Limit for small image sets, where an epoch takes less time than what is written after it."""

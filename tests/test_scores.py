@@ -46,15 +46,29 @@ def test_shapes_must_agree(score, pair):
         score(pair[0], pair[1][:-1])
 
 
-def test_kept_by_frequency_sees_a_low_pass(rng):
-    images = rng.random((10, 48, 48, 3))
+def low_passed(images, highest):
     spectrum = np.fft.fft2(images, axes=(1, 2))
-    f = np.fft.fftfreq(48)
-    spectrum[:, np.hypot(*np.meshgrid(f, f)) >= 0.25] = 0
-    kept = kept_by_frequency(images, np.fft.ifft2(spectrum, axes=(1, 2)).real, bands=4)
-    # The filter leaves the mean image's share in the upper bands: 1 - (n / (n - 1)) for white noise.
-    np.testing.assert_allclose(kept[:2], 1.0, atol=1e-12)
-    np.testing.assert_allclose(kept[2:], 1 - 10 / 9, atol=0.03)
+    f = np.fft.fftfreq(images.shape[1])
+    spectrum[:, np.hypot(*np.meshgrid(f, f)) >= highest] = 0
+    return np.fft.ifft2(spectrum, axes=(1, 2)).real
+
+
+def test_kept_by_frequency_sees_a_low_pass(rng):
+    images = rng.random((10, 96, 96, 3))
+    kept = kept_by_frequency(images, low_passed(images, 0.25), bands=8)
+    # The window mixes the two bands at the filter's edge. Beyond it nothing is kept; as the mean image explains a part
+    # of the images that it is the mean of, that is 1 - n / (n - 1).
+    np.testing.assert_allclose(kept[:3], 1.0, atol=1e-6)
+    np.testing.assert_allclose(kept[5:], 1 - 10 / 9, atol=0.02)
+    assert -1 / 9 < kept[4] < kept[3] < 1
+
+
+def test_a_jump_between_opposite_borders_is_not_fine_structure(rng):
+    ramp = np.linspace(0, 1, 64)[None, :, None, None] * rng.random((12, 1, 1, 3))
+    grain = 0.02 * (rng.random((12, 64, 64, 3)) - 0.5)
+    kept = kept_by_frequency(ramp + grain, np.broadcast_to(ramp, grain.shape), bands=8)
+    assert kept[0] > 0.999
+    np.testing.assert_allclose(kept[2:], 1 - 12 / 11, atol=0.05)
 
 
 def test_the_mean_image_keeps_nothing(rng):
