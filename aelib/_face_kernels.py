@@ -20,6 +20,7 @@ TABLE_LOW, TABLE_STEP, TABLE_ROWS = -2.6, 0.02, 231  # heights at which sections
 RELIEF_X, RELIEF_LOW, RELIEF_HIGH = 1.15, -1.75, 1.5  # extent of the relief grid
 PIXELS_PER_UNIT = 0.252  # one head unit as a share of the image's width, at scale 1
 EYE_LINE = 0.525  # where y = 0 lies, as a share of the image's height from the top
+UNSIGNED, ONE = np.uint64, np.uint64(1)
 HEIGHT, SLOPE_X, SLOPE_Y, CAVITY, SHADOW = 0, 1, 2, 3, 4  # channels of the relief grid
 
 SKIN = np.array(
@@ -209,13 +210,14 @@ def with_slopes(table):
 def section_shape(table, y):
     """(g, 1/a², z_c) at height y."""
     t = clamp((y - TABLE_LOW) / TABLE_STEP, 1.0, TABLE_ROWS - 2.001)
-    row = int(t)
+    row = UNSIGNED(t)  # Numba wraps signed indices round, at a cost
+    after = row + ONE
     t -= row
     k = 1.0 - t
     return (
-        k * table[row, 0] + t * table[row + 1, 0],
-        k * table[row, 1] + t * table[row + 1, 1],
-        k * table[row, 2] + t * table[row + 1, 2],
+        k * table[row, 0] + t * table[after, 0],
+        k * table[row, 1] + t * table[after, 1],
+        k * table[row, 2] + t * table[after, 2],
     )
 
 
@@ -223,10 +225,11 @@ def section_shape(table, y):
 def section_slopes(table, y):
     """(dg/dy, dz_c/dy) at height y."""
     t = clamp((y - TABLE_LOW) / TABLE_STEP, 1.0, TABLE_ROWS - 2.001)
-    row = int(t)
+    row = UNSIGNED(t)
+    after = row + ONE
     t -= row
     k = 1.0 - t
-    return k * table[row, 3] + t * table[row + 1, 3], k * table[row, 4] + t * table[row + 1, 4]
+    return k * table[row, 3] + t * table[after, 3], k * table[row, 4] + t * table[after, 4]
 
 
 @compiled
@@ -235,7 +238,7 @@ def corners(relief, x, y):
     rows, columns = relief.shape[0], relief.shape[1]
     u = clamp((x + RELIEF_X) / (2 * RELIEF_X) * (columns - 1), 0.0, columns - 1.001)
     v = clamp((y - RELIEF_LOW) / (RELIEF_HIGH - RELIEF_LOW) * (rows - 1), 0.0, rows - 1.001)
-    i, j = int(v), int(u)
+    i, j = UNSIGNED(v), UNSIGNED(u)
     u -= j
     v -= i
     return i, j, ((1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v)
@@ -244,8 +247,9 @@ def corners(relief, x, y):
 @compiled
 def look_up(relief, at, channel):
     i, j, w = at
-    lower = relief[i, j, channel] * w[0] + relief[i, j + 1, channel] * w[1]
-    return lower + relief[i + 1, j, channel] * w[2] + relief[i + 1, j + 1, channel] * w[3]
+    below, after = i + ONE, j + ONE
+    lower = relief[i, j, channel] * w[0] + relief[i, after, channel] * w[1]
+    return lower + relief[below, j, channel] * w[2] + relief[below, after, channel] * w[3]
 
 
 @woven_in
@@ -266,6 +270,8 @@ def outline(table, depth, origin, direction):
     y = origin[1] - b / a * direction[1]
     a, b, c, g, v2 = coefficients(table, w2, y, 0.0, origin, direction)
     inside = b * b / a - c
+    if abs(inside) > 0.4:
+        return inside  # far from the edge nobody asks how far
     slope = section_slopes(table, y)[0]
     return inside / (math.sqrt(4.0 * max(g - inside, 0.0) * v2 + slope * slope) + 0.15)
 
@@ -875,6 +881,8 @@ def body_pixel(f, colour, X, Y, rotation, scene, footprint):
         )
         neck = times(neck, 1.0 - 0.10 * bump(((abs(u) - 0.28) / 0.12) ** 2) * smoothstep(chin, base, Y))
         colour = over(colour, neck, cover)
+    if Y > base + 0.10 + footprint:
+        return colour
     away = abs(X - middle)
     rim = 0.80 * f.neck_width
     top = (
@@ -922,14 +930,17 @@ def hair_pole(f):
 
 
 @compiled
-def hair_cover(f, x, y, z, n, footprint):
-    """Opacity of the hair at a point of its surface: none in the window for the face, none below its end."""
+def hair_cover(f, below, beside, y, z, n, footprint):
+    """Opacity of the hair at a point of its surface: none in the window for the face, none below its end.
+
+    `below` and `beside` say how far the point lies inside the window's upper and side borders.
+    """
     end = hair_end(f) + 0.13 * n * smoothstep(0.2, 0.5, f.hair_length) + 0.03 * n
     fade = 0.10 + 0.22 * smoothstep(0.40, 0.15, f.hair_length)
     falls = smoothstep(-fade, fade, y - end)
     if z < 0.0:
         return falls
-    window = min(window_height(f, x) - y + 0.05 * n, window_half_width(f, y) - abs(x) + 0.03 * n)
+    window = min(below + 0.05 * n, beside + 0.03 * n)
     soft = max(footprint, 0.05)
     return falls * (1.0 - smoothstep(-soft, soft, window))
 
@@ -966,12 +977,13 @@ def hair_depth(f):
 @woven_in
 def front_hair(f, x, y, z, distance, hair, scene, footprint):
     """Colour and opacity of the hair in front of the face and shoulders."""
-    near = min(window_height(f, x) - y, window_half_width(f, y) - abs(x)) if z > 0.0 else -1.0
+    below, beside = window_height(f, x) - y, window_half_width(f, y) - abs(x)
+    near = min(below, beside) if z > 0.0 else -1.0
     end = hair_end(f)
     if near > 0.2 or y < end - 0.7:
         return (0.0, 0.0, 0.0), 0.0
     n = strands(f, strand_coordinate(f, x, y), footprint / (0.40 + abs(hair_pole(f) - y)))
-    alpha = hair_cover(f, x, y, z, n, footprint) * edge(
+    alpha = hair_cover(f, below, beside, y, z, n, footprint) * edge(
         distance + 0.015 * n * clamp(1.4 - y, 0.0, 1.0), footprint * 1.2
     )
     if alpha <= 0.0:
