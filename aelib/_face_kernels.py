@@ -881,7 +881,7 @@ def body_pixel(f, colour, X, Y, rotation, scene, footprint):
         )
         neck = times(neck, 1.0 - 0.10 * bump(((abs(u) - 0.28) / 0.12) ** 2) * smoothstep(chin, base, Y))
         colour = over(colour, neck, cover)
-    if Y > base + 0.10 + footprint:
+    if base + 0.10 + footprint < Y:
         return colour
     away = abs(X - middle)
     rim = 0.80 * f.neck_width

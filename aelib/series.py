@@ -582,7 +582,8 @@ class _ThisPython(KernelSpecManager):
     """Whatever kernels the user has installed: the one of the interpreter that runs this."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:  # noqa: ARG002, their signature
-        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+        # To be shut down, a kernel is interrupted; at times it logs that as an error, below level 50.
+        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict(["--log-level=50"]))
 
 
 class _Kernel(AsyncKernelManager):
