@@ -14,8 +14,6 @@ from aelib._backend import keras
 from aelib.images import Images
 from aelib.model import Autoencoder, check_images, check_int, describe_images
 
-_SMALL_BATCH = 32
-
 
 def encode(
     model: Autoencoder,
@@ -158,8 +156,8 @@ def _applied(
 
 
 def _padded(batch: np.ndarray, batch_size: int) -> np.ndarray:
-    """Fill a batch up to one of two sizes: backends compile the network anew for each new shape."""
-    target = min(_SMALL_BATCH, batch_size) if len(batch) <= _SMALL_BATCH else batch_size
+    """Fill a batch up to a power of two or the batch size: backends compile the network anew for each new shape."""
+    target = min(1 << (len(batch) - 1).bit_length(), batch_size)
     return np.pad(batch, [(0, target - len(batch))] + [(0, 0)] * (batch.ndim - 1))
 
 
