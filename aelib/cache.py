@@ -182,7 +182,7 @@ def open_cache(
     ((4, 32, 32, 3), ())
     """
     recipe, strict = _choose(candidates, n=n, seed=seed), on_unreadable == "error"
-    place = _Place(_cache_folder(cache) / f"{candidates.scheme}-{recipe.key[:20]}")
+    place = _Place(cache_folder(cache) / "images" / f"{candidates.scheme}-{recipe.key[:20]}")
     cached = _load(recipe, place)
     if cached is None:
         _make_folder(place)
@@ -281,9 +281,26 @@ def _key(candidates: Candidates, rows: Int64[np.ndarray, " n"], reserves: Int64[
     return digest.hexdigest()
 
 
-def _cache_folder(cache: str | os.PathLike[str] | None) -> Path:
+def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
+    """Find the folder of all that is kept to save time.
+
+    Parameters
+    ----------
+    cache : path-like or None
+        The folder, if it was chosen.
+
+    Returns
+    -------
+    pathlib.Path
+        What was chosen, else the environment variable AELIB_CACHE, else the user's cache folder.
+
+    Examples
+    --------
+    >>> cache_folder("kept").name
+    'kept'
+    """
     chosen = cache or os.environ.get("AELIB_CACHE") or platformdirs.user_cache_dir("aelib")
-    return Path(chosen).expanduser() / "images"
+    return Path(chosen).expanduser()
 
 
 # The files: made once by one process, in blocks that survive an interruption.

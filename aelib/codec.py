@@ -1,5 +1,7 @@
 """Between images and z-points: encode, decode, reconstruct, for any number of them."""
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from tqdm.auto import tqdm
 
 from aelib import files
 from aelib._backend import keras
+from aelib.cache import cache_folder
 from aelib.images import Images
 from aelib.model import Autoencoder, check_images, check_int, describe_images
 
@@ -20,9 +23,12 @@ def encode(
     images: Images | np.ndarray,
     *,
     path: str | os.PathLike[str] | None = None,
+    keep: bool = True,
     batch_size: int = 256,
 ) -> Float32[np.ndarray, "n z_dim"]:
     """Encode images to z-points.
+
+    The z-points of `Images` are kept in the cache folder, so that the same images are encoded by the same model once.
 
     Parameters
     ----------
@@ -32,8 +38,11 @@ def encode(
         The images; `Images` are read batch by batch, so their number is not limited by memory.
     path : path-like or None
         A `.npy` file to write the z-points to, with a description in a `.json` file of the same name. If the file
-        is there already and was made from the same images by the same model, it is used as it is. None keeps the
-        z-points in memory.
+        is there already and was made from the same images by the same model, it is used as it is. None returns
+        the z-points in memory.
+    keep : bool
+        Without a path: whether the z-points of `Images` are kept in the cache folder, and taken from there. Those of
+        an array never are.
     batch_size : int
         Images per call of the network, at least 1.
 
@@ -59,14 +68,15 @@ def encode(
     check_images(images, model.config)
     check_int("batch_size", batch_size, least=1)
     batches = _applied(model.encoder, images, batch_size=batch_size, name="encoding")
-    if path is None:
+    if path is None and not (keep and isinstance(images, Images)):
         return np.concatenate(list(batches))
-    if Path(path).suffix != ".npy":
-        raise ValueError(f"path must end in .npy, not {Path(path).name!r}.")
     description = _describe(model, images)
-    if not _is_there(Path(path), description):
-        _write(Path(path), batches, description)
-    return np.load(path, mmap_mode="r")
+    place = _place_in_cache(description) if path is None else Path(path)
+    if place.suffix != ".npy":
+        raise ValueError(f"path must end in .npy, not {place.name!r}.")
+    if not _is_there(place, description):
+        _write(place, batches, description)
+    return np.load(place, mmap_mode=None if path is None else "r")
 
 
 def decode(model: Autoencoder, z: np.ndarray, *, batch_size: int = 256) -> Float32[np.ndarray, "n h w 3"]:
@@ -199,6 +209,11 @@ def _describe(model: Autoencoder, images: Images | np.ndarray) -> dict[str, Any]
             "precision": model.encoder.layers[1].dtype_policy.name,
         },
     }
+
+
+def _place_in_cache(description: dict[str, Any]) -> Path:
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    return cache_folder() / "z" / f"{digest.hexdigest()[:20]}.npy"
 
 
 def _is_there(path: Path, description: dict[str, Any]) -> bool:

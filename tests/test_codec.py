@@ -130,6 +130,40 @@ class TestFile:
             encode(model, images, path=tmp_path / "z.npz")
 
 
+class TestKept:
+    """The z-points of Images are kept in the cache folder."""
+
+    @pytest.fixture
+    def kept(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("AELIB_CACHE", str(tmp_path))
+        return lambda: sorted(path.stat().st_ino for path in tmp_path.glob("z/*.npy"))
+
+    def test_the_same_images_are_encoded_once(self, model, images, expected, kept):
+        first = encode(model, Images.from_array(images))
+        before = kept()
+        again = encode(model, Images.from_array(images))
+        assert len(before) == 1
+        assert kept() == before
+        np.testing.assert_array_equal(first, again)
+        np.testing.assert_allclose(first, expected, rtol=2e-2, atol=2e-3)  # Images are bytes
+        again += 1.0  # they are in memory, not a read-only map
+
+    def test_other_images_and_other_models_have_their_own(self, model, images, kept):
+        pictures = Images.from_array(images)
+        for network, part in (
+            (model, pictures),
+            (model, pictures.subset(slice(0, 9))),
+            (build(CONFIG, seed=2), pictures),
+        ):
+            np.testing.assert_array_equal(encode(network, part), encode(network, part, keep=False))
+        assert len(kept()) == 3
+
+    def test_arrays_and_what_is_not_wanted_are_not_kept(self, model, images, kept):
+        encode(model, images)
+        encode(model, Images.from_array(images), keep=False)
+        assert kept() == []
+
+
 class TestRefusals:
     @pytest.mark.parametrize("function", [encode, reconstruct])
     @pytest.mark.parametrize(
