@@ -14,7 +14,7 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help venv run test lint lab store checkpoint data-check constraints coverage clean
+.PHONY: help venv run test lint lab bench store checkpoint data-check constraints coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -51,10 +51,13 @@ lint: $(READY)  ## style, types, layers and docstrings
 lab: $(READY)  ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks --MappingKernelManager.transport_encryption=auto $(ARGS)
 
+bench: $(READY)  ## speed and memory beside the tools that one would pick instead (some minutes)
+	@$(BIN)/python -m benchmarks
+
 store: $(READY)  ## execute the notebooks in place: the outputs that are stored with them
 	@$(BIN)/python -m aelib store $(ARGS)
 
-checkpoint: $(READY)  ## train the shipped checkpoint anew (hours; a killed run goes on)
+checkpoint: $(READY)  ## train the shipped checkpoint anew (over an hour; a killed run goes on)
 	@$(BIN)/python -m aelib train --images faces --n 76000 --seed 1 --preset post3 --z-dim 256 --loss mse \
 	  --epochs 16 --batch-size 64 --learning-rate 1e-3 --schedule cosine --flips --validation 2000 --test 2000 \
 	  --out data/checkpoints/faces-post3 $(ARGS)

@@ -1,4 +1,20 @@
-from . import claims, codec, faces, images, model, plots, scores, series, training
+from . import (
+    claims,
+    codec,
+    cuts,
+    densities,
+    ellipses,
+    faces,
+    factors,
+    images,
+    model,
+    moments,
+    pca,
+    plots,
+    scores,
+    series,
+    training,
+)
 from .codec import decode, encode, reconstruct
 from .images import Images, Splits, open_images
 from .model import PRESETS, Autoencoder, AutoencoderConfig, layer_table, load_checkpoint, save_checkpoint
@@ -14,14 +30,20 @@ __all__ = [
     "TrainingConfig",
     "claims",
     "codec",
+    "cuts",
     "decode",
+    "densities",
+    "ellipses",
     "encode",
     "faces",
+    "factors",
     "images",
     "layer_table",
     "load_checkpoint",
     "model",
+    "moments",
     "open_images",
+    "pca",
     "plots",
     "psnr",
     "reconstruct",

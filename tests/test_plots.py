@@ -1,9 +1,22 @@
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
 from aelib import plots
+from aelib.cuts import OutlierCut
+from aelib.densities import fit_gaussians, normal_radius, number_densities, radius_density, uniform_radius
+from aelib.ellipses import (
+    contour_departure,
+    contour_lines,
+    coverage,
+    departure_law,
+    highest_density_levels,
+    pairwise_ellipses,
+    plane_density,
+)
 from aelib.model import EpochRecord
+from aelib.pca import PrincipalAxes
 from aelib.scores import Estimate
 
 
@@ -72,3 +85,250 @@ def test_score_curve_draws_scores_with_two_standard_errors():
 def test_frequency_curve_draws_bands_at_their_middles():
     ax = plots.frequency_curve(np.array([1.0, 0.5]))
     np.testing.assert_allclose(ax.lines[0].get_xydata(), [[0.125, 1.0], [0.375, 0.5]])
+
+
+@pytest.fixture(scope="module")
+def plane():
+    """Points of a plane, their density, and their ellipses at two and three standard deviations."""
+    points = np.random.default_rng(3).standard_normal((2000, 2)) @ [[2.0, 1.0], [0.0, 0.5]] + [5, -3]
+    moments = points.mean(axis=0), np.cov(points.T)
+    return points, plane_density(points), [pairwise_ellipses(*moments, n_sigma=n) for n in (2.0, 3.0)]
+
+
+def test_plane_ellipses_draws_the_outlines_and_the_centre(plane):
+    _, _, ellipses = plane
+    ax = plots.plane_ellipses(ellipses)
+    two, three, centre = ax.lines
+    np.testing.assert_array_equal(two.get_xydata(), ellipses[0].outline())
+    np.testing.assert_array_equal(three.get_xydata(), ellipses[1].outline())
+    np.testing.assert_array_equal(centre.get_xydata(), ellipses[0].centre)
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["2 σ (86.5% if normal)", "3 σ (98.9% if normal)"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("component 0", "component 1")
+    assert plots.plane_ellipses(ellipses, legend=False, ax=plt.subplots()[1]).get_legend() is None
+
+
+def test_plane_ellipses_refuses_none_and_other_planes():
+    first, second = (
+        pairwise_ellipses(np.zeros(3), np.eye(3), n_sigma=1.0, pairs=[p]) for p in ((0, 1), (0, 2))
+    )
+    for batches in ([], [first, second]):
+        with pytest.raises(ValueError, match="all of the same plane"):
+            plots.plane_ellipses(batches)
+
+
+def test_plane_contours_draws_the_contours(plane):
+    points, density, _ = plane
+    shares = [0.9, 0.3]
+    levels = highest_density_levels(density, points, shares)
+    ax = plots.plane_contours(density, levels)
+    filled, lines = ax.collections
+    for level, path in zip(np.sort(levels), lines.get_paths(), strict=True):
+        expected = np.concatenate(contour_lines(density, level))
+        assert {tuple(p) for p in path.vertices.round(8)} == {tuple(p) for p in expected.round(8)}
+        assert ax.viewLim.x0 <= expected[:, 0].min() and expected[:, 0].max() <= ax.viewLim.x1
+    assert len(filled.get_paths()) == 2
+    assert np.ptp(ax.get_xlim()) < np.ptp(density.x)
+    labelled = plots.plane_contours(density, levels, shares=shares, ax=plt.subplots()[1])
+    assert sorted(text.get_text() for text in labelled.texts) == ["30%", "90%"]
+    assert len(plots.plane_contours(density, levels[:1], ax=plt.subplots()[1]).collections) == 2
+
+
+def test_plane_contours_refuses_what_it_cannot_draw(plane):
+    _, density, _ = plane
+    for levels in (np.zeros(0), np.full(2, 0.01), np.array([0.01, 99.0])):
+        with pytest.raises(ValueError, match="at least one, different, and below"):
+            plots.plane_contours(density, levels)
+    with pytest.raises(ValueError, match="one per level, not 1"):
+        plots.plane_contours(density, np.array([0.01, 0.02]), shares=[0.5])
+
+
+def test_departure_curve_draws_the_ratio_and_the_band_of_normal_clouds(plane):
+    law = departure_law(2000, 0.8, draws=19, grid=80, random_state=5)
+    departure = contour_departure(plane[0], law)
+    ax = plots.departure_curve(departure)
+    drawn = ax.lines[-1].get_xydata()
+    np.testing.assert_allclose(drawn[:-1], np.stack([np.degrees(departure.angle), departure.ratio], axis=1))
+    np.testing.assert_allclose(drawn[-1], [360, departure.ratio[0]])
+    low, high = ax.patches[0].get_y(), ax.patches[0].get_y() + ax.patches[0].get_height()
+    np.testing.assert_allclose([low, high], [1 - 2 * law.spread, 1 + 2 * law.spread])
+    plots.departure_curve(departure, label="again", ax=ax)
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["normal clouds, ±2 σ", "contour", "again"]
+
+
+def test_coverage_scatter_draws_every_plane_and_the_share_of_theory():
+    ellipses = pairwise_ellipses(np.zeros(3), np.diag([1.0, 4.0, 16.0]), n_sigma=2)
+    ax = plots.coverage_scatter(ellipses, np.array([0.8, 0.85, 0.9]))
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), [[0.5, 0.8], [0.25, 0.85], [0.5, 0.9]])
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), coverage(2))
+    with pytest.raises(ValueError, match="3, one per ellipse, not 2"):
+        plots.coverage_scatter(ellipses, np.zeros(2))
+
+
+@pytest.fixture
+def counted():
+    density = number_densities(np.random.default_rng(2).normal([0, 1, -1, 0], [1, 2, 3, 1], (500, 4)))
+    return density, fit_gaussians(density)
+
+
+def test_density_curves_draw_the_chosen_in_colour_and_the_others_in_grey(counted):
+    density, fits = counted
+    ax = plots.density_curves(density, highlight=np.array([2, 1]), fits=fits)
+    grey = ax.collections[0].get_segments()
+    np.testing.assert_allclose(grey[1], np.column_stack([density.centres, density.density[:, 3]]))
+    assert len(grey) == 2
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), density.density[:, 2])
+    np.testing.assert_allclose(ax.lines[3].get_ydata(), fits.density(ax.lines[3].get_xdata())[:, 1])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["the others", "2", "1"]
+    assert ax.get_xlim()[0] <= density.centres[0]
+
+
+def test_density_curves_without_a_choice(counted):
+    ax = plots.density_curves(counted[0])
+    assert (len(ax.collections[0].get_segments()), len(ax.lines), ax.get_legend()) == (4, 0, None)
+    for wrong in ([4], [-1], range(21)):
+        with pytest.raises(ValueError, match="at most 20 components from 0 to 3"):
+            plots.density_curves(counted[0], highlight=list(wrong))
+
+
+def test_density_fit_draws_counts_fit_and_width(counted):
+    density, fits = counted
+    ax = plots.density_fit(density, fits, 1)
+    values, edges, _ = ax.patches[0].get_data()
+    np.testing.assert_allclose(values, density.density[:, 1])
+    np.testing.assert_allclose(edges, density.edges)
+    fit, centre, width = ax.lines
+    np.testing.assert_allclose(fit.get_ydata(), fits.density(fit.get_xdata())[:, 1])
+    np.testing.assert_allclose(centre.get_xdata(), fits.centre[1])
+    assert np.ptp(width.get_xdata()) == pytest.approx(fits.fwhm[1])
+    np.testing.assert_allclose(width.get_ydata(), fits.amplitude[1] / 2)
+    with pytest.raises(ValueError, match="component must be from 0 to 3, not 4"):
+        plots.density_fit(density, fits, 4)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_radius_curves_draw_densities_and_laws(relative):
+    measured = radius_density(np.random.default_rng(2).normal(size=(500, 9)))
+    law = normal_radius(np.eye(9))
+    ax = plots.radius_curves(
+        {"points": measured}, {"cube": uniform_radius(1.0, 9), "normal": law}, relative=relative
+    )
+    steps, line = ax.patches[0].get_data().values, ax.lines[1]
+    unit = measured.density.max() if relative else 1.0
+    np.testing.assert_allclose(steps, measured.density[:, 0] / unit)
+    expected = law.density(line.get_xdata())
+    np.testing.assert_allclose(line.get_ydata(), expected / (expected.max() if relative else 1.0))
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["points", "cube", "normal"]
+    with pytest.raises(ValueError, match="1 to 10 curves, not 0"):
+        plots.radius_curves({}, {})
+
+
+def test_correlation_matrix_draws_the_chosen_components_in_their_order():
+    correlation = np.array([[1.0, 0.5, -0.2], [0.5, 1.0, 0.1], [-0.2, 0.1, 1.0]])
+    ax = plots.correlation_matrix(correlation, order=np.array([2, 0]), limit=0.5)
+    drawn = np.asarray(ax.collections[0].get_array()).reshape(2, 2)
+    np.testing.assert_array_equal(drawn, [[1, -0.2], [-0.2, 1]])
+    assert ax.collections[0].get_clim() == (-0.5, 0.5)
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["2", "0"]
+    assert ax.get_xlabel() == "component"
+    assert plots.correlation_matrix(np.eye(40), order=np.arange(40)).get_xlabel() == "component, reordered"
+
+
+def _axes():
+    return PrincipalAxes(np.zeros(3), np.eye(3), np.array([5.0, 3.0, 2.0]), 10.0)
+
+
+def test_explained_variance_draws_bars_and_chance():
+    ax = plots.explained_variance(_axes(), first=2, chance=np.array([4.0, 3.0, 2.5]))
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], [0.5, 0.3])
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[0, 0.4], [1, 0.3]])
+    assert plots.explained_variance(_axes()).get_legend() is None
+
+
+def test_cumulative_variance_draws_the_curve_and_marks_a_number_of_axes():
+    ax = plots.cumulative_variance(_axes(), n_marked=2)
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[0, 0], [1, 0.5], [2, 0.8], [3, 1]])
+    np.testing.assert_allclose(ax.lines[-1].get_xydata(), [[2, 0.8]])
+    assert ax.texts[0].get_text() == "80% with 2 axes"
+    assert len(plots.cumulative_variance(_axes(), first=1).lines[0].get_xdata()) == 2
+
+
+def test_plane_scatter_draws_every_kind_of_point():
+    z = np.arange(12.0).reshape(3, 4)
+    ax = plots.plane_scatter(z, 3, 1, random=z[:2] + 1, chosen=z[0], centre=z.mean(axis=0))
+    drawn = {points.get_label(): np.asarray(points.get_offsets()) for points in ax.collections}
+    np.testing.assert_array_equal(drawn["z-points"], z[:, [3, 1]])
+    np.testing.assert_array_equal(drawn["random vectors"], z[:2, [3, 1]] + 1)
+    np.testing.assert_array_equal(drawn["one image"], z[:1, [3, 1]])
+    np.testing.assert_array_equal(drawn["centre"], [[7, 5]])
+    np.testing.assert_array_equal(drawn["origin"], [[0, 0]])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("component 3", "component 1")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(drawn)
+    bare = plots.plane_scatter(z, 0, 1, legend=False)
+    assert (len(bare.collections), bare.get_legend()) == (2, None)
+
+
+def test_survivor_curve_draws_measured_and_expected_shares():
+    kept = np.array([True, True, True, False])
+    cuts = [OutlierCut(1.5, ~kept, np.array([1])), OutlierCut(1.7, kept, np.array([3]))]
+    ax = plots.survivor_curve(cuts, expected={"normal": [0.5, 0.9]})
+    measured, normal = ax.lines
+    np.testing.assert_allclose(measured.get_xydata(), [[1.5, 0.25], [1.7, 0.75]])
+    np.testing.assert_allclose(normal.get_xydata(), [[1.5, 0.5], [1.7, 0.9]])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["measured", "normal"]
+    for wrong in ([], cuts[:1]):
+        with pytest.raises(ValueError, match="at least one cut, and as many expected shares"):
+            plots.survivor_curve(wrong, expected={"normal": [0.5, 0.9]})
+
+
+def test_factor_bars_draws_the_best_first():
+    table = {"r_squared": [0.2, 0.9, 0.5], "standard_error": [0.1, 0.01, 0.05]}
+    ax = plots.factor_bars(pd.DataFrame(table, index=["pitch", "yaw", "roll"]), first=2)
+    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [0.9, 0.5])
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["yaw", "roll"]
+    np.testing.assert_allclose(ax.containers[0].lines[2][0].get_segments()[1][:, 0], [0.4, 0.6])
+    assert ax.yaxis_inverted()
+
+
+def test_factor_map_draws_the_table():
+    table = pd.DataFrame([[0.1, -0.9], [0.3, 0.0]], index=["yaw", "roll"])
+    ax = plots.factor_map(table, kind="principal axis")
+    np.testing.assert_array_equal(np.asarray(ax.collections[0].get_array()).reshape(2, 2), table)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["yaw", "roll"]
+    assert (ax.get_xlabel(), ax.collections[0].get_clim()) == ("principal axis", (-1, 1))
+
+
+def test_component_sizes_draws_centres_half_widths_and_the_fence(counted):
+    fits = counted[1]
+    ax = plots.component_sizes(fits, fence=2.0, highlight=np.array([2, 1]))
+    others, chosen = (np.asarray(points.get_offsets()) for points in ax.collections)
+    np.testing.assert_allclose(others, np.column_stack([fits.centre, fits.half_width])[[0, 3]])
+    np.testing.assert_allclose(chosen, np.column_stack([fits.centre, fits.half_width])[[2, 1]])
+    assert [text.get_text() for text in ax.texts] == ["2", "1"]
+    centre, half_width = ax.lines[-1].get_xydata().T
+    np.testing.assert_allclose(np.hypot(centre, half_width / np.sqrt(2 * np.log(2))), 2.0)
+    bare = plots.component_sizes(fits)
+    assert (len(bare.collections[1].get_offsets()), bare.get_legend()) == (0, None)
+
+
+def test_group_boxes_draws_quartiles_percentiles_and_single_points():
+    values = np.arange(101.0)
+    ax = plots.group_boxes({"cloud": values, "origin": np.array([7.0])}, band=(2.0, 4.0), colours=[0, 3])
+    band, box = ax.patches
+    assert (band.get_x(), band.get_width()) == (2.0, 2.0)
+    assert (box.get_x(), box.get_width(), box.get_y() + box.get_height() / 2) == (25.0, 50.0, 0.0)
+    whisker, median, diamond = (line.get_xydata() for line in ax.lines)
+    np.testing.assert_allclose(whisker, [[1, 0], [99, 0]])
+    np.testing.assert_allclose(median[:, 0], 50)
+    np.testing.assert_allclose(diamond, [[7, 1]])
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["cloud", "origin"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first at the top
+
+
+def test_group_boxes_refuses_nothing_and_wrong_colours():
+    for groups in ({}, {"a": np.zeros(0)}):
+        with pytest.raises(ValueError, match="at least one group"):
+            plots.group_boxes(groups)
+    with pytest.raises(ValueError, match="1, one per group, not 2"):
+        plots.group_boxes({"a": np.zeros(2)}, colours=[0, 1])
