@@ -144,7 +144,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "III-strongest", "III", "The strongest pairs are nearly proportional.", "0.846",
-        "largest |ρ| of a pair", 0.7, 1.0,
+        "largest |ρ| of a pair", 0.7,
     ),
     Claim(
         "III-dominant", "III", "Nearly all of the 16 strongest pairs are among the dominant components.", "nearly all",
@@ -156,7 +156,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "IV-border", "IV", "The origin lies in the border region of the cloud.", "stated",
-        "share of the z-points nearer to the centre than the origin (Mahalanobis)", 0.9, 1.0,
+        "share of the z-points nearer to the centre than the origin (Mahalanobis)", 0.9,
     ),
     Claim(
         "IV-direction", "IV", "Uniform vectors of the right length have the wrong direction.", "stated",
