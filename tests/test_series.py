@@ -1,6 +1,8 @@
 """The runner, on notebooks made for it: what they are handed, how failures end, and the training before them."""
 
+import base64
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 import filelock
 import nbformat
 import numpy as np
+import PIL.Image
 import pytest
 from PIL import Image
 
@@ -336,6 +339,19 @@ def test_outputs_are_stored_without_bars_and_times(write_notebook):
     assert [cell.execution_count for cell in stored.cells] == [1, 2]
     assert set(stored.metadata) == {"kernelspec"}
     assert all("execution" not in cell.metadata for cell in stored.cells)
+
+
+def test_stored_figures_get_a_palette_where_nobody_sees_it(write_notebook):
+    show = "from IPython.display import Image, display; import io, numpy, PIL.Image as P; b = io.BytesIO()\n"
+    send = "P.fromarray(x).save(b, 'PNG'); display(Image(b.getvalue()))"
+    chart = show + "x = numpy.full((60, 60, 3), 255, 'u1'); x[:, :9] = 7, 90, 200\n" + send
+    noise = show + "x = numpy.random.default_rng(0).integers(0, 256, (60, 60, 3), 'u1')\n" + send
+    path = write_notebook("01_a.ipynb", AGREED, chart, noise)
+    series.store_outputs(folder=path.parent)
+    pngs = [c.outputs[0].data["image/png"] for c in nbformat.read(path, as_version=4).cells[1:]]
+    figure, photograph = (PIL.Image.open(io.BytesIO(base64.b64decode(png))) for png in pngs)
+    assert (figure.mode, photograph.mode) == ("P", "RGB")
+    assert figure.convert("RGB").getcolors() == [(60 * 51, (255, 255, 255)), (60 * 9, (7, 90, 200))]
 
 
 @pytest.mark.parametrize("cell", ["1 / 0", "import sys; print(1, file=sys.stderr)", "import os; os._exit(1)"])
