@@ -226,8 +226,8 @@ def truncated_normal_variance(fact: float) -> float:
     :math:`1 - 2 k \varphi(k) / (2 \Phi(k) - 1) = F_3(k^2) / F_1(k^2)`, with the limit
     :math:`k = \text{fact} \cdot 2\sqrt{2 \ln 2}` in standard deviations and the chi-square distribution :math:`F_\nu`
     of ν degrees of freedom. The covariance of what a cut leaves, divided by this number, is that of the cloud before,
-    exactly so for a normal cloud with independent components. Where components are correlated, each loses a little more
-    by the cuts in the others.
+    exactly so for a normal cloud with independent components. Where components are correlated, the cuts in the
+    others take more from each: notebook 9 measures 4 % at fact 1.35 for a normal cloud with our covariance.
 
     Parameters
     ----------
