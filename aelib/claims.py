@@ -255,7 +255,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Fréchet distance, best f, over that of the ranges, best k", high=0.7,
     ),
     Claim(
-        "X-mean", "published", "A fitted Gaussian fails (127.85 against 45.10 for a mixture): its draw lacked the mean.",
+        "X-mean", "published", "A fitted Gaussian fails (127.85; a mixture: 45.10): its draw lacked the mean.",
         "2.8", "Fréchet distance of N(0, Σ) over that of N(μ, Σ)", 2.0,
     ),
 )  # fmt: skip
