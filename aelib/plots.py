@@ -1,20 +1,26 @@
 """Figures: each function draws one result on one Axes and computes nothing."""
 
+import os
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from PIL import Image
 
 from aelib.cuts import OutlierCut
 from aelib.densities import GaussianFits, NumberDensity, RadiusLaw
 from aelib.ellipses import Departure, Ellipses, PlaneDensity, coverage
+from aelib.files import replacing
 from aelib.model import EpochRecord
 from aelib.pca import PrincipalAxes
 from aelib.scores import Estimate
@@ -935,7 +941,7 @@ def component_sizes(
     fence : float or None
         A size, root mean square about the origin, drawn as the line of all centres and half-widths that have it.
     highlight : array or sequence of int
-        Components to draw in colour, with their numbers.
+        Components to draw in colour, the most important first; the first twelve get their numbers.
     ax : matplotlib.axes.Axes or None
         Where to draw; None makes a figure.
 
@@ -951,7 +957,7 @@ def component_sizes(
     ax.axvline(0.0, color="0.8", linewidth=0.8, zorder=0)
     for places, colour, size in ((others, "0.6", 9), (chosen, PALETTE[1], 28)):
         ax.scatter(fits.centre[places], fits.half_width[places], s=size, color=colour, linewidths=0)
-    for j in chosen:
+    for j in chosen[:12]:
         at = (fits.centre[j], fits.half_width[j])
         ax.annotate(f"{j}", at, (4, 3), textcoords="offset points", fontsize="small")
     if fence is not None:
@@ -1017,3 +1023,172 @@ def group_boxes(
     ax.tick_params(axis="y", length=0)
     sns.despine(ax=ax)
     return ax
+
+
+def image_strip(
+    images: Float[np.ndarray, "n h w c"],
+    *,
+    labels: Sequence[str] = (),
+    gap: int = 2,
+    ax: Axes | None = None,
+) -> Axes:
+    """Show the images along a path in one row, each with its label below.
+
+    Parameters
+    ----------
+    images : array of float, shape (n, h, w, 3), values in [0, 1]
+        The images, from left to right.
+    labels : sequence of str
+        One label per image, or none.
+    gap : int
+        White pixels between the images.
+    ax : matplotlib.axes.Axes or None
+        Where to draw; None makes a figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes, with one picture.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or the labels are not as many as the images.
+
+    Examples
+    --------
+    >>> ax = image_strip(np.zeros((3, 8, 8, 3)), labels=["origin", "half-way", "centre"])
+    >>> ax.images[0].get_array().shape
+    (8, 28, 3)
+    """
+    if len(images) == 0:
+        raise ValueError("image_strip needs at least one image.")
+    if labels and len(labels) != len(images):
+        raise ValueError(f"labels must be {len(images)}, one per image, not {len(labels)}.")
+    ax = image_grid(images, columns=len(images), gap=gap, ax=ax)
+    width = images.shape[2]
+    places = (width + gap) * np.arange(len(labels)) + (width - 1) / 2
+    ax.set_xticks(places, labels=list(labels), fontsize="small")
+    return ax
+
+
+def plane_path(
+    path: Float[np.ndarray, "n d"],
+    i: int,
+    j: int,
+    *,
+    label: str = "",
+    colour: int = 1,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a path as it is seen in the plane of two components, for instance over a `plane_scatter`.
+
+    Parameters
+    ----------
+    path : array of float, shape (n, d)
+        Points of a path, in their order.
+    i, j : int
+        The components that span the plane.
+    label : str
+        Name in the legend.
+    colour : int
+        Place in the colour-blind-safe palette.
+    ax : matplotlib.axes.Axes or None
+        Where to draw; None makes a figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes: one line with a mark at each point, a larger one at the first.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(4, 4))
+        ax.set(xlabel=f"component {i}", ylabel=f"component {j}")
+        sns.despine(ax=ax)
+    way = np.column_stack([path[:, i], path[:, j]])
+    ax.plot(*way.T, "o-", color=PALETTE[colour], markersize=3.5, linewidth=1.2, zorder=4, label=label or None)
+    ax.plot(*way[:1].T, "o", color=PALETTE[colour], markeredgecolor="black", zorder=4.5)
+    return ax
+
+
+def save_animation(
+    images: Float[np.ndarray, "n h w 3"], path: str | os.PathLike[str], *, fps: float = 12.0
+) -> Path:
+    """Write images as a film that repeats (`.gif`), or as one that ends (`.mp4`).
+
+    The film is written whole or not at all. A GIF shows each image with 256 colours of its own, for a whole number of
+    hundredths of a second. An MP4 needs the program ffmpeg; its sides are even, by a black line at the edge if need be.
+
+    Parameters
+    ----------
+    images : array of float, shape (n, h, w, 3), values in [0, 1]
+        The images in their order; values outside [0, 1] are shown as the nearest inside.
+    path : path-like
+        The file to write or replace; its name ends in `.gif` or `.mp4`.
+    fps : float
+        Images per second, from 0.01 to 50: viewers slow down faster GIFs.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, a value is not finite, `fps` is out of range, or the name has another ending.
+    RuntimeError
+        If ffmpeg is needed and not installed, or fails.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> save_animation(np.zeros((2, 8, 8, 3)), Path(tempfile.mkdtemp()) / "walk.gif", fps=5).name
+    'walk.gif'
+    """
+    if len(images) == 0 or not np.isfinite(images).all():
+        raise ValueError("save_animation needs at least one image, and finite values in all.")
+    if not 0.01 <= fps <= 50:
+        raise ValueError(f"fps must be from 0.01 to 50 images per second, not {fps}.")
+    path = Path(path)
+    writers = {".gif": _write_gif, ".mp4": _write_mp4}
+    if path.suffix.lower() not in writers:
+        raise ValueError(f"path must end in .gif or .mp4, not {path.name!r}.")
+    frames = np.rint(255.0 * np.clip(images, 0.0, 1.0)).astype(np.uint8)
+    with replacing(path) as temporary:
+        writers[path.suffix.lower()](frames, temporary, fps)
+    return path
+
+
+def _write_gif(frames: UInt8[np.ndarray, "n h w 3"], path: Path, fps: float) -> None:
+    first, *others = map(Image.fromarray, frames)
+    first.save(path, save_all=True, append_images=others, duration=10 * max(1, round(100 / fps)), loop=0)
+
+
+def _write_mp4(frames: UInt8[np.ndarray, "n h w 3"], path: Path, fps: float) -> None:
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        raise RuntimeError(
+            "an .mp4 needs the program ffmpeg, which is not found here; install it, or write a .gif instead."
+        )
+    height, width = frames.shape[1:3]
+    source = ["-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{width}x{height}"]
+    # Players want colour at half the resolution, which needs even sides, and the index at the front.
+    target = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+    command = [
+        ffmpeg,
+        "-loglevel",
+        "error",
+        *source,
+        "-framerate",
+        f"{fps}",
+        "-i",
+        "-",
+        *target,
+        "-y",
+        str(path),
+    ]
+    outcome = subprocess.run(command, input=frames.tobytes(), capture_output=True, check=False)
+    if outcome.returncode != 0:
+        reason = outcome.stderr.decode(errors="replace").strip() or f"exit status {outcome.returncode}"
+        raise RuntimeError(f"ffmpeg could not write {path.suffix}: {reason}")

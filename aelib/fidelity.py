@@ -1,0 +1,618 @@
+"""Fidelity and diversity: distances between the features of real images and those of generated ones."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from scipy.special import ndtri
+from scipy.stats import wasserstein_distance
+
+from aelib.blocks import checked_blocks
+from aelib.moments import Moments, measure_moments
+
+LEVEL = 0.95
+"""Confidence of all intervals."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score with its uncertainty, and what real images score against real ones.
+
+    Parameters
+    ----------
+    value : float
+        The score, in its own unit.
+    standard_error : float
+        Its standard error over both samples, in the same unit.
+    floor : float
+        The score of other real images in place of the generated ones; not-a-number where there is none.
+    """
+
+    value: float
+    standard_error: float
+    floor: float = math.nan
+
+    @property
+    def low(self) -> float:
+        """Lower end of the normal 95 % interval."""
+        return self.value - float(ndtri(0.5 + LEVEL / 2)) * self.standard_error
+
+    @property
+    def high(self) -> float:
+        """Upper end of the normal 95 % interval."""
+        return self.value + float(ndtri(0.5 + LEVEL / 2)) * self.standard_error
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}], floor {self.floor:.3g}"
+
+
+class PrecisionRecall(NamedTuple):
+    """How real the generated images are, and how much of the real ones they reach.
+
+    Parameters
+    ----------
+    precision : Score
+        Share of generated images within the reach of a real one, in [0, 1].
+    recall : Score
+        Share of real images within the reach of a generated one, in [0, 1].
+    """
+
+    precision: Score
+    recall: Score
+
+
+class DensityCoverage(NamedTuple):
+    """How real the generated images are, and how much of the real ones they reach, less moved by outliers.
+
+    Parameters
+    ----------
+    density : Score
+        Number of real images within whose reach a generated one lies, over k; about 1 for real images, not bounded.
+    coverage : Score
+        Share of real images with a generated one within their reach, in [0, 1].
+    """
+
+    density: Score
+    coverage: Score
+
+
+_Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _half_sampled(
+    statistic: _Statistic, real: np.ndarray, generated: np.ndarray, draws: int, rng: np.random.Generator
+) -> Float[np.ndarray, "draws s"]:
+    """Return the statistic of random halves of both samples, each half and its complement in turn.
+
+    Over half-samples drawn without replacement the deviation of a mean is just its standard error in the whole
+    sample, and no image occurs twice, which would be its own nearest neighbour.
+    """
+    out: list[np.ndarray] = []
+    while len(out) < draws:
+        halves = [np.array_split(rng.permutation(len(sample)), 2) for sample in (real, generated)]
+        out += [statistic(real[np.sort(a)], generated[np.sort(b)]) for a, b in zip(*halves, strict=True)]
+    return np.array(out[:draws])
+
+
+def _checked_pair(
+    real: np.ndarray, generated: np.ndarray, *, least: int, draws: int
+) -> tuple[np.ndarray, np.ndarray]:
+    for name, sample in (("real", real), ("generated", generated)):
+        for _ in checked_blocks(sample, name=name):
+            pass
+        if len(sample) < least:
+            raise ValueError(f"{name} must hold {least} rows or more, not {len(sample)}; take more images.")
+    if real.shape[1] != generated.shape[1]:
+        raise ValueError(
+            f"real and generated must have the same features, not {real.shape[1]} and {generated.shape[1]}."
+        )
+    if draws < 2 or draws % 2:
+        raise ValueError(
+            f"draws must be an even number of at least 2, not {draws}: halves come with their complements."
+        )
+    return real, generated
+
+
+def _scores(
+    statistic: _Statistic,
+    real: np.ndarray,
+    generated: np.ndarray,
+    *,
+    floor: np.ndarray | str,
+    draws: int,
+    random_state: int | np.random.Generator,
+    extrapolated: bool = False,
+) -> list[Score]:
+    """Score both samples, and the floor: other real images, or one half of the real ones against the other."""
+    rng = np.random.default_rng(random_state)
+    halves = _half_sampled(statistic, real, generated, draws, rng)
+    value = statistic(real, generated)
+    if extrapolated:
+        value = 2.0 * value - halves.mean(axis=0)
+    lowest = np.full(len(value), np.nan)
+    for base, other in _floor_samples(real, floor, rng):
+        lowest = statistic(base, other)
+        if extrapolated:
+            lowest = 2.0 * lowest - _half_sampled(statistic, base, other, draws, rng).mean(axis=0)
+    spread = halves.std(axis=0, ddof=1)
+    return [Score(float(v), float(s), float(f)) for v, s, f in zip(value, spread, lowest, strict=True)]
+
+
+def _floor_samples(
+    real: np.ndarray, floor: np.ndarray | str, rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the two samples of real images that give the floor, if there is one."""
+    if isinstance(floor, np.ndarray):
+        return [(real, floor)]
+    if floor == "none":
+        return []
+    first, second = np.array_split(rng.permutation(len(real)), 2)
+    return [(real[np.sort(first)], real[np.sort(second)])]
+
+
+def frechet_distance(
+    real: Float[np.ndarray, "..."],
+    generated: Float[np.ndarray, "..."],
+    *,
+    floor: Float[np.ndarray, "..."] | Literal["halves", "none"] = "halves",
+    extrapolate: bool = True,
+    draws: int = 40,
+    random_state: int | np.random.Generator = 0,
+) -> Score:
+    r"""Measure the Fréchet distance between features, as if there were infinitely many images.
+
+    :math:`|\mu_1 - \mu_2|^2 + \operatorname{tr}(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1 \Sigma_2)^{1/2})`, the squared
+    Wasserstein distance of normal laws with the samples' means and covariances. With n images on each side it is too
+    large by about c/n. It is measured with all images and with halves of them, and the straight line in 1/n through
+    both is read at 0 [2]_. The line holds where there are several times more images than features.
+
+    The standard error is the deviation over random halves of both samples [3]_.
+
+    Parameters
+    ----------
+    real, generated : array of float, shapes (n, k) and (m, k)
+        Features, 4 rows or more of each; several times k.
+    floor : array of float, shape (l, k), "halves" or "none"
+        Features of other real images, to score the same way; "halves" scores one half of `real` against the other,
+        which is noisier; "none" leaves the floor out.
+    extrapolate : bool
+        Whether to extrapolate; else the value is that of the images at hand.
+    draws : int
+        Number of half-samples, even, at least 2.
+    random_state : int or numpy.random.Generator
+        Seed or generator that draws them.
+
+    Returns
+    -------
+    Score
+        In squared units of the features. Extrapolated, it may come out below 0 for equal laws.
+
+    Raises
+    ------
+    ValueError
+        If a sample is no cloud of finite points or too small, or the numbers of features differ.
+
+    References
+    ----------
+    .. [1] M. Heusel, H. Ramsauer, T. Unterthiner, B. Nessler and S. Hochreiter (2017), GANs trained by a two
+       time-scale update rule converge to a local Nash equilibrium, NeurIPS.
+    .. [2] M. J. Chong and D. Forsyth (2020), Effectively unbiased FID and Inception Score and where to find them, CVPR.
+    .. [3] D. N. Politis and J. P. Romano (1994), Large sample confidence regions based on subsamples under minimal
+       assumptions, Annals of Statistics 22, 2031-2050.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> real, generated = rng.normal(0, 1, (4000, 3)), rng.normal([3, 0, 0], [1, 1, 2], (4000, 3))
+    >>> score = frechet_distance(real, generated)
+    >>> score.low < 3**2 + (2 - 1) ** 2 < score.high
+    True
+    """
+    real, generated = _checked_pair(real, generated, least=4, draws=draws)
+    if isinstance(floor, np.ndarray):
+        _checked_pair(real, floor, least=4, draws=draws)
+    return _scores(
+        _frechet_statistic,
+        real,
+        generated,
+        floor=floor,
+        draws=draws,
+        random_state=random_state,
+        extrapolated=extrapolate,
+    )[0]
+
+
+def _frechet_statistic(real: np.ndarray, generated: np.ndarray) -> Float[np.ndarray, " 1"]:
+    return np.array([frechet_of_moments(measure_moments(real), measure_moments(generated))])
+
+
+def frechet_of_moments(first: Moments, second: Moments) -> float:
+    r"""Measure the Fréchet distance of two normal laws.
+
+    :math:`|\mu_1 - \mu_2|^2 + \operatorname{tr}(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1 \Sigma_2)^{1/2})`; covariances may be
+    singular.
+
+    Parameters
+    ----------
+    first, second : Moments
+        Moments of at least two points each, with the same components.
+
+    Returns
+    -------
+    float
+        In squared units of the components, at least 0.
+
+    Raises
+    ------
+    ValueError
+        If a cloud has a single point, or the numbers of components differ.
+
+    References
+    ----------
+    .. [1] D. C. Dowson and B. V. Landau (1982), The Fréchet distance between multivariate normal distributions,
+       Journal of Multivariate Analysis 12, 450-455.
+
+    Examples
+    --------
+    >>> one, two = (measure_moments(np.array([[m - s], [m + s]])) for m, s in ((0.0, 1.0), (3.0, 2.0)))
+    >>> round(frechet_of_moments(one, two), 6)
+    11.0
+    """
+    if first.mean.shape != second.mean.shape:
+        raise ValueError(
+            f"both laws must have the same components, not {len(first.mean)} and {len(second.mean)}."
+        )
+    variances, axes = np.linalg.eigh(first.covariance)
+    root = axes * np.sqrt(np.maximum(variances, 0.0))
+    shared = np.linalg.eigvalsh(root.T @ second.covariance @ root)
+    step = first.mean - second.mean
+    traces = np.trace(first.covariance) + np.trace(second.covariance)
+    distance = step @ step + traces - 2.0 * np.sqrt(np.maximum(shared, 0.0)).sum()
+    return max(float(distance), 0.0)
+
+
+def kernel_distance(
+    real: Float[np.ndarray, "..."],
+    generated: Float[np.ndarray, "..."],
+    *,
+    floor: Float[np.ndarray, "..."] | Literal["halves", "none"] = "halves",
+    standardise: bool = True,
+    draws: int = 20,
+    random_state: int | np.random.Generator = 0,
+) -> Score:
+    r"""Measure the kernel distance between features: their squared maximum mean discrepancy, without bias.
+
+    The mean of :math:`k(x, x')` over pairs of real images, plus that over pairs of generated ones, less twice that
+    over pairs of one real and one generated image, with :math:`k(x, y) = (x \cdot y / d + 1)^3` and d the number of
+    features. It compares means, variances and skewness, and needs no normal law.
+
+    Parameters
+    ----------
+    real, generated : array of float, shapes (n, k) and (m, k)
+        Features, 4 rows or more of each.
+    floor : array of float, shape (l, k), "halves" or "none"
+        Features of other real images, to score the same way; "halves" scores one half of `real` against the other,
+        which is noisier; "none" leaves the floor out.
+    standardise : bool
+        Whether features are first moved to the real ones' mean and divided by one number, so that the real ones' mean
+        squared length is d. The kernel has a scale of its own; without this, the score depends on the features' unit.
+        False gives the definition in [1]_, which is for Inception's features.
+    draws : int
+        Number of half-samples behind the standard error, even, at least 2.
+    random_state : int or numpy.random.Generator
+        Seed or generator that draws them.
+
+    Returns
+    -------
+    Score
+        Without unit if standardised; about 0, also below 0, for equal laws.
+
+    Raises
+    ------
+    ValueError
+        If a sample is no cloud of finite points or too small, the numbers of features differ, or all real features are
+        the same and are to be standardised.
+
+    References
+    ----------
+    .. [1] M. Bińkowski, D. J. Sutherland, M. Arbel and A. Gretton (2018), Demystifying MMD GANs, ICLR.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> score = kernel_distance(rng.normal(0, 1, (300, 4)), rng.normal(1, 1, (300, 4)))
+    >>> score.low > score.floor
+    True
+    """
+    real, generated = _checked_pair(real, generated, least=4, draws=draws)
+    if isinstance(floor, np.ndarray):
+        _checked_pair(real, floor, least=4, draws=draws)
+    if standardise:
+        moments = measure_moments(real)
+        size = math.sqrt(np.trace(moments.scatter) / moments.n / len(moments.mean))
+        if size == 0.0:
+            raise ValueError("all real features are the same, so they have no scale; take other features.")
+        real, generated = ((sample - moments.mean) / size for sample in (real, generated))
+        floor = (floor - moments.mean) / size if isinstance(floor, np.ndarray) else floor
+    return _scores(_kernel_statistic, real, generated, floor=floor, draws=draws, random_state=random_state)[0]
+
+
+def _kernel_statistic(real: np.ndarray, generated: np.ndarray) -> Float[np.ndarray, " 1"]:
+    n, m = len(real), len(generated)
+    within_real = (_kernel_sum(real, real) - _kernel_diagonal(real)) / (n * (n - 1))
+    within_generated = (_kernel_sum(generated, generated) - _kernel_diagonal(generated)) / (m * (m - 1))
+    return np.array([within_real + within_generated - 2.0 * _kernel_sum(real, generated) / (n * m)])
+
+
+def _kernel_sum(x: np.ndarray, y: np.ndarray) -> float:
+    total, y64 = 0.0, y.astype(np.float64).T
+    for _, rows in checked_blocks(x):
+        kernel = rows.astype(np.float64) @ y64
+        kernel /= x.shape[1]
+        kernel += 1.0
+        total += float(np.einsum("ij,ij,ij->", kernel, kernel, kernel))
+    return total
+
+
+def _kernel_diagonal(x: np.ndarray) -> float:
+    return float(((np.einsum("ij,ij->i", x, x, dtype=np.float64) / x.shape[1] + 1.0) ** 3).sum())
+
+
+def precision_recall(
+    real: Float[np.ndarray, "..."],
+    generated: Float[np.ndarray, "..."],
+    *,
+    k: int = 3,
+    floor: Float[np.ndarray, "..."] | Literal["halves", "none"] = "halves",
+    draws: int = 20,
+    random_state: int | np.random.Generator = 0,
+) -> PrecisionRecall:
+    r"""Measure the share of generated images that look real, and the share of real ones that are reached.
+
+    The reach of an image is the distance to its k-th neighbour in its own sample. Precision is the share of generated
+    images within the reach of some real one, recall the share of real images within the reach of some generated one.
+
+    Parameters
+    ----------
+    real, generated : array of float, shapes (n, f) and (m, f)
+        Features, 2k + 4 rows or more of each; as many of one as of the other.
+    k : int
+        Rank of the neighbour, at least 1.
+    floor : array of float, shape (l, f), "halves" or "none"
+        Features of other real images, to score the same way; "halves" scores one half of `real` against the other,
+        which is noisier; "none" leaves the floor out.
+    draws : int
+        Number of half-samples behind the standard errors, even, at least 2.
+    random_state : int or numpy.random.Generator
+        Seed or generator that draws them.
+
+    Returns
+    -------
+    PrecisionRecall
+        Two scores; their `floor` is what real images reach, and the most that one can hope for.
+
+    Raises
+    ------
+    ValueError
+        If a sample is no cloud of finite points or too small, `k` is below 1, or the numbers of features differ.
+
+    References
+    ----------
+    .. [1] T. Kynkäänniemi, T. Karras, S. Laine, J. Lehtinen and T. Aila (2019), Improved precision and recall metric
+       for assessing generative models, NeurIPS.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> found = precision_recall(rng.normal(0, 1, (400, 2)), rng.normal(0, 0.2, (400, 2)))
+    >>> found.precision.value > 0.99, found.recall.value < 0.5
+    (True, True)
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}.")
+    real, generated = _checked_pair(real, generated, least=2 * k + 4, draws=draws)
+    if isinstance(floor, np.ndarray):
+        _checked_pair(real, floor, least=2 * k + 4, draws=draws)
+
+    def statistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        precision = _cover(y, x, _reach(x, k)).any_ball.mean()
+        return np.array([precision, _cover(x, y, _reach(y, k)).any_ball.mean()])
+
+    return PrecisionRecall(
+        *_scores(statistic, real, generated, floor=floor, draws=draws, random_state=random_state)
+    )
+
+
+def density_coverage(
+    real: Float[np.ndarray, "..."],
+    generated: Float[np.ndarray, "..."],
+    *,
+    k: int = 5,
+    floor: Float[np.ndarray, "..."] | Literal["halves", "none"] = "halves",
+    draws: int = 20,
+    random_state: int | np.random.Generator = 0,
+) -> DensityCoverage:
+    r"""Measure how densely generated images lie among real ones, and how many real ones they cover.
+
+    The reach of a real image is the distance to its k-th neighbour among the real ones. Density is the mean number of
+    real images within whose reach a generated one lies, over k. Coverage is the share of real images with a generated
+    one within their reach; for equal laws and n = m it is near :math:`1 - 2^{-k}`.
+
+    Parameters
+    ----------
+    real, generated : array of float, shapes (n, f) and (m, f)
+        Features, 2k + 4 rows or more of each; as many of one as of the other.
+    k : int
+        Rank of the neighbour, at least 1.
+    floor : array of float, shape (l, f), "halves" or "none"
+        Features of other real images, to score the same way; "halves" scores one half of `real` against the other,
+        which is noisier; "none" leaves the floor out.
+    draws : int
+        Number of half-samples behind the standard errors, even, at least 2.
+    random_state : int or numpy.random.Generator
+        Seed or generator that draws them.
+
+    Returns
+    -------
+    DensityCoverage
+        Two scores; their `floor` is what real images reach.
+
+    Raises
+    ------
+    ValueError
+        If a sample is no cloud of finite points or too small, `k` is below 1, or the numbers of features differ.
+
+    References
+    ----------
+    .. [1] M. F. Naeem, S. J. Oh, Y. Uh, Y. Choi and J. Yoo (2020), Reliable fidelity and diversity metrics for
+       generative models, ICML.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> found = density_coverage(rng.normal(0, 1, (400, 2)), rng.normal(0, 0.2, (400, 2)))
+    >>> round(found.density.value), found.coverage.value < 0.5
+    (1, True)
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}.")
+    real, generated = _checked_pair(real, generated, least=2 * k + 4, draws=draws)
+    if isinstance(floor, np.ndarray):
+        _checked_pair(real, floor, least=2 * k + 4, draws=draws)
+
+    def statistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        cover = _cover(y, x, _reach(x, k))
+        return np.array([cover.balls / (k * len(y)), cover.ball_hit.mean()])
+
+    return DensityCoverage(
+        *_scores(statistic, real, generated, floor=floor, draws=draws, random_state=random_state)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FactorErrors:
+    """How far the factors of generated faces are from those of real ones.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame, columns value, standard_error, low, high and floor
+        One row per factor: distance of the two distributions, in standard deviations of the real faces' factor.
+    mean : Score
+        The mean over the factors.
+    """
+
+    table: pd.DataFrame
+    mean: Score
+
+
+def factor_error(
+    real: pd.DataFrame,
+    generated: pd.DataFrame,
+    *,
+    floor: pd.DataFrame | Literal["halves", "none"] = "halves",
+    draws: int = 20,
+    random_state: int | np.random.Generator = 0,
+) -> FactorErrors:
+    r"""Measure the error of each factor's distribution in generated faces.
+
+    Wasserstein's distance of first order, :math:`\int |F(x) - G(x)| dx` with the distribution functions F and G: how
+    far the values must be moved on average. Samples of n differ by about :math:`1/\sqrt{n}` by chance: see the floor.
+
+    Parameters
+    ----------
+    real, generated : pandas.DataFrame, shapes (n, k) and (m, k)
+        Factors or readings of them (`FactorReader.predict`), 4 rows or more of each. Readings are drawn to the mean, so
+        hold them against readings of real faces, best of decoded held-out z-points.
+    floor : pandas.DataFrame, shape (l, k), "halves" or "none"
+        Factors of other real faces, to score the same way; "halves" scores one half of `real` against the other; "none"
+        leaves the floor out.
+    draws : int
+        Number of half-samples behind the standard errors, even, at least 2.
+    random_state : int or numpy.random.Generator
+        Seed or generator that draws them.
+
+    Returns
+    -------
+    FactorErrors
+        One row per factor, and their mean.
+
+    Raises
+    ------
+    ValueError
+        If the tables have other columns, a value is missing or no number, a table is too short, or a factor is constant
+        in the real faces.
+
+    References
+    ----------
+    .. [1] C. Villani (2009), Optimal Transport, Springer, chapter 6.
+
+    Examples
+    --------
+    >>> real = pd.DataFrame({"yaw": np.linspace(-1, 1, 101)})
+    >>> round(factor_error(real, real + real.yaw.std()).mean.value, 6)
+    1.0
+    """
+    names = list(real.columns)
+    x, y = _checked_pair(_numbers(real, names), _numbers(generated, names), least=4, draws=draws)
+    other = floor if isinstance(floor, str) else _numbers(floor, names)
+    if isinstance(other, np.ndarray):
+        _checked_pair(x, other, least=4, draws=draws)
+    std = x.std(axis=0, ddof=1)
+    if (np.ptp(x, axis=0) == 0).any():
+        constant = [name for name, width in zip(names, np.ptp(x, axis=0), strict=True) if width == 0]
+        raise ValueError(f"factors must vary in the real faces, but {constant} do not; leave them out.")
+
+    def statistic(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        moved = np.array([wasserstein_distance(a[:, j], b[:, j]) for j in range(len(names))]) / std
+        return np.append(moved, moved.mean())
+
+    *each, mean = _scores(statistic, x, y, floor=other, draws=draws, random_state=random_state)
+    rows = [(s.value, s.standard_error, s.low, s.high, s.floor) for s in each]
+    columns = ["value", "standard_error", "low", "high", "floor"]
+    return FactorErrors(pd.DataFrame(rows, index=pd.Index(names), columns=columns), mean)
+
+
+def _numbers(table: pd.DataFrame, names: list[str]) -> Float[np.ndarray, "n k"]:
+    if set(table.columns) != set(names):
+        raise ValueError("all tables must have the same factors; choose the columns that they share.")
+    return table[names].to_numpy(dtype=np.float64)
+
+
+class _Cover(NamedTuple):
+    any_ball: Bool[np.ndarray, " m"]  # whether a point lies in some ball
+    ball_hit: Bool[np.ndarray, " n"]  # whether a ball holds some point
+    balls: int  # pairs of a point and a ball around it
+
+
+def _cover(points: np.ndarray, centres: np.ndarray, reach: np.ndarray) -> _Cover:
+    """Find which points lie within which balls, block by block."""
+    any_ball, ball_hit, balls = np.empty(len(points), bool), np.zeros(len(centres), bool), 0
+    for where, rows in checked_blocks(points):
+        inside = _squared_distances(rows, centres) <= reach**2
+        any_ball[where] = inside.any(axis=1)
+        ball_hit |= inside.any(axis=0)
+        balls += int(np.count_nonzero(inside))
+    return _Cover(any_ball, ball_hit, balls)
+
+
+def _reach(cloud: np.ndarray, k: int) -> Float[np.ndarray, " n"]:
+    """Return the distance of each point to its k-th neighbour in its own cloud."""
+    out = np.empty(len(cloud))
+    for where, rows in checked_blocks(cloud):
+        squares = _squared_distances(rows, cloud)
+        squares[np.arange(len(rows)), np.arange(where.start, where.stop)] = np.inf
+        out[where] = np.sqrt(np.partition(squares, k - 1, axis=1)[:, k - 1])
+    return out
+
+
+def _squared_distances(points: np.ndarray, cloud: np.ndarray) -> Float[np.ndarray, "m n"]:
+    origin = cloud.mean(axis=0, dtype=np.float64)  # products of numbers far from 0 would lose digits
+    x, y = points - origin, cloud - origin
+    squares = x @ (-2.0 * y.T)
+    squares += np.einsum("ij,ij->i", x, x)[:, None]
+    squares += np.einsum("ij,ij->i", y, y)
+    return np.maximum(squares, 0.0, out=squares)

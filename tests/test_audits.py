@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+
+from aelib.audits import copying_audit, held_out_log_likelihood, round_trip, two_sample_test
+
+D = 12
+
+
+def clouds(seed, *sizes):
+    rng = np.random.default_rng(seed)
+    mixing = np.random.default_rng(0).standard_normal((D, D))
+    return [30 + rng.standard_normal((n, D)) @ mixing for n in sizes]
+
+
+def test_planted_copies_are_found_and_counted():
+    train, held_out, fresh = clouds(1, 900, 300, 400)
+    copies = np.concatenate([fresh[:200], train[:200] + 1e-3])
+    found = copying_audit(copies.astype(np.float32), train, held_out)
+    assert found.verdict == "copies"
+    # Half are copies; the other half adds a binomial error of 0.06.
+    assert found.copied.value == pytest.approx(0.5, abs=0.18)
+    assert found.distance_ratio < 0.9
+    exact = copying_audit(train[:300], train, held_out)
+    assert (exact.share, exact.copied.value, exact.distance_ratio) == (1.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.2])
+def test_size_of_the_copying_audit(temperature):
+    alarms = 0
+    for seed in range(40):
+        train, held_out, fresh = clouds(100 + seed, 120, 80, 100)
+        fresh = train.mean(axis=0) + temperature * (fresh - fresh.mean(axis=0))
+        alarms += not copying_audit(fresh, train, held_out, level=0.05, draws=499).clear
+    # 5 % by construction; P(7 or more of 40) is 0.003. Near the middle a few points are neighbours of many.
+    assert alarms < 7
+
+
+def test_the_permutation_law_is_that_of_shuffled_labels():
+    train, held_out, fresh = clouds(2, 60, 40, 50)
+    found = copying_audit(0.1 * fresh + 27, train, held_out, draws=20_000)
+    real = np.concatenate([train, held_out])
+    nearest = ((0.1 * fresh + 27)[:, None] - real).__pow__(2).sum(2).argmin(1)
+    rng = np.random.default_rng(3)
+    shares = [(rng.permutation(100) < 60)[nearest].mean() for _ in range(20_000)]
+    # Two simulations of 20 000 draws each.
+    assert found.p_value == pytest.approx(np.mean(np.array(shares) >= found.share - 1e-12), abs=0.02)
+    assert found.standard_error == pytest.approx(np.std(shares), rel=0.03)
+
+
+def test_bad_audits_are_refused():
+    train, held_out, fresh = clouds(1, 20, 20, 20)
+    with pytest.raises(ValueError, match="same number of components"):
+        copying_audit(fresh[:, :3], train, held_out)
+    with pytest.raises(ValueError, match="level must lie between 0 and 1"):
+        copying_audit(fresh, train, held_out, level=1.0)
+    with pytest.raises(ValueError, match="held_out must be finite"):
+        copying_audit(fresh, train, held_out * np.inf)
+
+
+def test_a_planted_shift_is_found_with_its_direction():
+    real, generated = clouds(3, 600, 700)
+    step = np.zeros(D)
+    step[4] = 2 * real[:, 4].std()
+    found = two_sample_test(real, generated + step, n_directions=2)
+    assert found.p_value < 1e-6
+    assert found.low < found.accuracy < found.high
+    assert found.n_test == 600
+    assert found.shares[0] > 0.999
+    scaled = found.directions[0] / real.std(axis=0)
+    assert scaled[4] > 0.3
+
+
+def test_size_of_the_two_sample_test():
+    alarms = [two_sample_test(*clouds(200 + s, 80, 80)).p_value < 0.05 for s in range(80)]
+    # At most 5 % by construction; P(10 or more of 80) is 0.007.
+    assert sum(alarms) < 10
+
+
+def test_a_nonlinear_classifier_sees_what_a_linear_one_cannot():
+    rng = np.random.default_rng(4)
+    real, generated = rng.normal(0, 1, (2000, 3)), rng.normal(0, [1, 3, 1], (2000, 3))
+    assert two_sample_test(real, generated).accuracy < 0.55
+    for classifier in ("neural", QuadraticDiscriminantAnalysis()):
+        found = two_sample_test(real, generated, classifier=classifier)
+        assert found.accuracy > 0.7
+        assert np.abs(found.directions[0]).argmax() == 1
+
+
+def test_bad_two_sample_tests_are_refused():
+    real, generated = clouds(3, 20, 7)
+    with pytest.raises(ValueError, match="8 points or more each, not 20 and 7"):
+        two_sample_test(real, generated)
+    with pytest.raises(ValueError, match="n_directions must be 1 to 12"):
+        two_sample_test(real, real, n_directions=0)
+
+
+def test_a_constant_component_tells_nothing():
+    real, generated = clouds(5, 60, 60)
+    real[:, 2] = generated[:, 2] = 4.0
+    assert two_sample_test(real, generated).directions[0, 2] == 0.0
+
+
+def test_round_trip_in_standard_deviations():
+    (z,) = clouds(6, 500)
+    covariance = np.cov(z.T)
+    steps = np.random.default_rng(7).multivariate_normal(np.zeros(D), 0.25 * covariance, 500)
+    found = round_trip(z, z + steps, covariance=covariance, real=(z, z))
+    slow = [np.sqrt(s @ np.linalg.solve(covariance, s)) for s in steps]
+    assert found.value == pytest.approx(np.mean(slow))
+    assert found.standard_error == pytest.approx(np.std(slow, ddof=1) / np.sqrt(500))
+    assert found.floor == 0.0
+    with pytest.raises(ValueError, match="one shape"):
+        round_trip(z, z[:-1], covariance=covariance)
+    with pytest.raises(ValueError, match="directions without variance"):
+        round_trip(z, z + 1.0, covariance=np.diag([1.0] * (D - 1) + [0.0]))
+
+
+class Normal:
+    def __init__(self, mean, covariance):
+        self.law = multivariate_normal(mean, covariance)
+
+    def score_samples(self, z):
+        return np.atleast_1d(self.law.logpdf(z))
+
+
+def test_held_out_log_likelihood_has_its_closed_form():
+    z = np.random.default_rng(8).normal(0, 2, (5000, 3))
+    found = held_out_log_likelihood(Normal(np.zeros(3), 4 * np.eye(3)), z, z_train=z[:100])
+    entropy = 1.5 * np.log(2 * np.pi * np.e * 4)
+    # The log-density's deviation is √1.5, so the mean's is 0.017.
+    assert found.value == pytest.approx(-entropy, abs=0.06)
+    assert found.standard_error == pytest.approx(np.sqrt(1.5 / 5000), rel=0.1)
+    assert np.isfinite(found.floor)
+    with pytest.raises(ValueError, match="has no density"):
+        held_out_log_likelihood(object(), z)
+    with pytest.raises(ValueError, match="at least 2 points"):
+        held_out_log_likelihood(Normal(np.zeros(3), np.eye(3)), z[:1])
+
+
+def test_an_impossible_point_is_worth_minus_infinity():
+    class Box:
+        def score_samples(self, z):
+            return np.where(np.abs(z).max(axis=1) < 1, 0.0, -np.inf)
+
+    found = held_out_log_likelihood(Box(), np.array([[0.0], [2.0]]))
+    assert found.value == -np.inf
+    assert np.isnan(found.standard_error)

@@ -1,0 +1,190 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.linalg import sqrtm
+from scipy.spatial.distance import cdist
+from scipy.stats import wasserstein_distance
+
+from aelib.fidelity import (
+    density_coverage,
+    factor_error,
+    frechet_distance,
+    frechet_of_moments,
+    kernel_distance,
+    precision_recall,
+)
+from aelib.moments import measure_moments
+
+RNG = np.random.default_rng(5)
+MIXING = RNG.standard_normal((6, 6))
+REAL = 50 + RNG.standard_normal((120, 6)) @ MIXING
+CLOUDS = {
+    "off centre": 51 + RNG.standard_normal((90, 6)) @ MIXING.T,
+    "float32": (50 + RNG.standard_normal((90, 6))).astype(np.float32),
+    "rank deficient": 50 + RNG.standard_normal((90, 2)) @ RNG.standard_normal((2, 6)),
+    "constant component": 50 + RNG.standard_normal((90, 6)) * [1, 1, 0, 1, 1, 1],
+}
+SCORES = [frechet_distance, kernel_distance, precision_recall, density_coverage]
+
+
+def slow_frechet(x, y):
+    a, b = np.cov(x.T), np.cov(y.T)
+    # sqrtm wants a regular product; a little variance moves the distance by its root.
+    root = sqrtm((a + 1e-12 * np.eye(len(a))) @ (b + 1e-12 * np.eye(len(a)))).real
+    return ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(a + b - 2 * root)
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_frechet_distance_agrees_with_sqrtm(name):
+    cloud = CLOUDS[name]
+    found = frechet_distance(REAL, cloud, extrapolate=False, draws=2, floor="none")
+    assert found.value == pytest.approx(slow_frechet(REAL, cloud.astype(float)), rel=1e-4)
+    assert np.isnan(found.floor)
+
+
+def test_frechet_distance_of_one_component_and_of_few_points():
+    x, y = RNG.normal(2, 3, (50, 1)), RNG.normal(5, 1, (60, 1))
+    closed = (x.mean() - y.mean()) ** 2 + (x.std(ddof=1) - y.std(ddof=1)) ** 2
+    assert frechet_distance(x, y, extrapolate=False).value == pytest.approx(closed)
+    few, wide = RNG.standard_normal((5, 9)), RNG.standard_normal((7, 9))
+    found = frechet_of_moments(measure_moments(few), measure_moments(wide))
+    # The nuclear norm of the product of both factors, which needs no root of a matrix.
+    factors = [(c - c.mean(0)) / np.sqrt(len(c) - 1) for c in (few, wide)]
+    shared = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
+    sums = sum((f**2).sum() for f in factors) + ((few.mean(0) - wide.mean(0)) ** 2).sum()
+    assert found == pytest.approx(sums - 2 * shared, rel=1e-5)
+    # eigh leaves about 1e-8 of the size for each root of a rounding error.
+    assert frechet_of_moments(measure_moments(few), measure_moments(few)) == pytest.approx(0, abs=1e-5)
+
+
+def test_extrapolation_finds_the_limit_and_the_interval_holds_it():
+    rng = np.random.default_rng(6)
+    d, limit, raw, held, values = 20, 20 * 0.3**2 + 20 * 0.2**2, [], 0, []
+    for seed in range(30):
+        x, y = rng.normal(0, 1, (400, d)), rng.normal(0.3, 1.2, (400, d))
+        found = frechet_distance(x, y, floor="none", draws=20, random_state=seed)
+        raw.append(frechet_distance(x, y, floor="none", draws=2, extrapolate=False).value)
+        values.append(found.value)
+        held += found.low <= limit <= found.high
+    error = np.std(values) / np.sqrt(30)
+    assert abs(np.mean(values) - limit) < 3 * error + 0.02 * limit
+    assert np.mean(raw) - limit > 0.2 * limit
+    # 28.5 of 30 are expected; 23 or fewer have a probability below 0.001.
+    assert held > 23
+
+
+def test_standard_errors_agree_with_fresh_samples():
+    rng = np.random.default_rng(7)
+    draws = [(rng.normal(0, 1, (300, 3)), rng.normal(0.5, 1.3, (300, 3))) for _ in range(60)]
+    for score in (frechet_distance, kernel_distance):
+        found = [score(x, y, floor="none", draws=20) for x, y in draws]
+        # 60 samples give a deviation to 9 %; half-samples are a little wider where the score bends.
+        assert np.mean([f.standard_error for f in found]) == pytest.approx(
+            np.std([f.value for f in found]), rel=0.35
+        )
+
+
+def slow_kernel(x, y):
+    def mean(a, b, own):
+        pairs = [
+            (a[i] @ b[j] / a.shape[1] + 1) ** 3
+            for i in range(len(a))
+            for j in range(len(b))
+            if not (own and i == j)
+        ]
+        return np.mean(pairs)
+
+    return mean(x, x, True) + mean(y, y, True) - 2 * mean(x, y, False)
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_kernel_distance_agrees_with_the_double_loop(standardise):
+    x, y = REAL[:30] - 49, CLOUDS["off centre"][:25] - 49
+    found = kernel_distance(x, y, standardise=standardise, draws=2)
+    if standardise:
+        centre, size = x.mean(0), np.sqrt(((x - x.mean(0)) ** 2).mean())
+        x, y = (x - centre) / size, (y - centre) / size
+    assert found.value == pytest.approx(slow_kernel(x, y), rel=1e-8)
+
+
+def test_kernel_distance_has_no_bias_and_knows_no_unit():
+    rng = np.random.default_rng(8)
+    values = [
+        kernel_distance(*rng.normal(0, 1, (2, 60, 4)), draws=2, floor="none", random_state=s).value
+        for s in range(200)
+    ]
+    # The standardisation uses one sample, which leaves a bias of order 1/n of a small number.
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(200)
+    x, y = REAL, CLOUDS["off centre"]
+    moved = kernel_distance(10 * x - 3, 10 * y - 3, draws=2).value
+    assert moved == pytest.approx(kernel_distance(x, y, draws=2).value)
+    with pytest.raises(ValueError, match="they have no scale"):
+        kernel_distance(np.ones((9, 2)), np.ones((9, 2)))
+
+
+def slow_reach(x, k):
+    return np.sort(cdist(x, x), axis=1)[:, k]
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_precision_recall_density_coverage_agree_with_their_definitions(name):
+    x, y = REAL, CLOUDS[name].astype(float)
+    inside = cdist(y, x) <= slow_reach(x, 3)
+    found = precision_recall(x, CLOUDS[name], k=3)
+    assert found.precision.value == pytest.approx(inside.any(axis=1).mean())
+    assert found.recall.value == pytest.approx((cdist(x, y) <= slow_reach(y, 3)).any(axis=1).mean())
+    inside = cdist(y, x) <= slow_reach(x, 5)
+    other = density_coverage(x, CLOUDS[name], k=5)
+    assert other.density.value == pytest.approx(inside.sum() / (5 * len(y)))
+    assert other.coverage.value == pytest.approx(inside.any(axis=0).mean())
+
+
+def test_coverage_of_equal_laws_has_its_closed_form():
+    x, y = np.random.default_rng(9).standard_normal((2, 3000, 3))
+    found = density_coverage(x, y, draws=2, floor="none")
+    # Standard errors are about 0.005 and 0.02.
+    assert found.coverage.value == pytest.approx(1 - 2**-5, abs=0.02)
+    assert found.density.value == pytest.approx(1.0, abs=0.08)
+
+
+def test_blocks_are_joined():
+    x, y = np.random.default_rng(10).standard_normal((2, 2500, 2))
+    inside = cdist(y, x) <= slow_reach(x, 3)
+    assert precision_recall(x, y, draws=2).precision.value == pytest.approx(inside.any(axis=1).mean())
+
+
+def test_factor_errors_are_wasserstein_distances():
+    x, y = (pd.DataFrame(RNG.normal(m, 2, (80, 2)), columns=["yaw", "hue"]) for m in (0, 1))
+    found = factor_error(x, y[["hue", "yaw"]])
+    for name in x:
+        expected = wasserstein_distance(x[name], y[name]) / x[name].std()
+        assert found.table.value[name] == pytest.approx(expected)
+    assert found.mean.value == pytest.approx(found.table.value.mean())
+    assert found.mean.floor < found.mean.value
+    with pytest.raises(ValueError, match="must have the same factors"):
+        factor_error(x, y[["yaw"]])
+    with pytest.raises(ValueError, match=r"\['hue'\] do not"):
+        factor_error(x.assign(hue=1.0), y)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_bad_features_are_refused(score):
+    with pytest.raises(ValueError, match="real must be finite"):
+        score(np.full((20, 2), np.nan), np.ones((20, 2)))
+    with pytest.raises(ValueError, match="real and generated must have the same features, not 2 and 3"):
+        score(np.eye(20, 2), np.eye(20, 3))
+    with pytest.raises(ValueError, match="rows or more, not 3"):
+        score(np.eye(20, 3), np.eye(3))
+    with pytest.raises(ValueError, match=r"shape \(n, d\)"):
+        score(np.eye(20), np.ones(20))
+    with pytest.raises(ValueError, match="draws must be an even number"):
+        score(np.eye(20), np.eye(20), draws=3)
+
+
+def test_floors_are_small_and_the_same_seed_gives_the_same_score():
+    x, y = np.random.default_rng(11).standard_normal((2, 400, 4))
+    score = frechet_distance(x, y + 1, floor=y)
+    assert score == frechet_distance(x, y + 1, floor=y)
+    assert abs(score.floor) < 0.1 < score.low < score.high
+    assert "floor" in str(score)
+    assert precision_recall(x, y + 9).precision.value == 0 < precision_recall(x, y + 9).precision.floor
