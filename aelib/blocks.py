@@ -9,7 +9,7 @@ BLOCK = 2048  # points: a few MB in float64 at 256 dimensions
 
 
 def checked_blocks(
-    z: Float[np.ndarray, "..."], *, name: str = "z", block: int = BLOCK
+    z: Float[np.ndarray, "..."], *, name: str = "z", part: slice = slice(None), block: int = BLOCK
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Go through a cloud of points block by block, and refuse what is not one.
 
@@ -19,6 +19,8 @@ def checked_blocks(
         The points, in memory or memory-mapped.
     name : str
         What the points are called in errors.
+    part : slice
+        The rows to go through, in their order.
     block : int
         Points per block, at least 1.
 
@@ -42,12 +44,14 @@ def checked_blocks(
         raise ValueError(f"{name} must have shape (n, d), with n and d of at least 1, not {z.shape}.")
     if block < 1:
         raise ValueError(f"block must be at least 1, not {block}.")
-    return _finite_blocks(z, name, block)
+    return _finite_blocks(z, name, range(len(z))[part], block)
 
 
-def _finite_blocks(z: np.ndarray, name: str, block: int) -> Iterator[tuple[slice, np.ndarray]]:
-    for start in range(0, len(z), block):
-        where = slice(start, min(start + block, len(z)))
+def _finite_blocks(
+    z: np.ndarray, name: str, numbers: range, block: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    for start in numbers[::block]:
+        where = slice(start, min(start + block, numbers.stop))
         rows = z[where]
         finite = np.isfinite(rows)
         if not finite.all():

@@ -1,16 +1,20 @@
 """Moments: mean, covariance and correlation of any number of z-points in one pass, and what the correlations show."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.linalg.blas import dsyrk
 from scipy.spatial.distance import squareform
+from threadpoolctl import threadpool_limits
 
 from aelib.blocks import BLOCK, checked_blocks
+from aelib.cache import n_cores
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,17 +159,31 @@ def measure_moments(z: Float[np.ndarray, "..."], *, block: int = BLOCK) -> Momen
            [-0.5,  1. ]])
     """
     shift = _mean(next(checked_blocks(z, block=block))[1])
-    sums, squares = np.zeros(z.shape[1]), np.zeros((z.shape[1], z.shape[1]), order="F")
-    buffer = np.empty((min(block, len(z)), z.shape[1]))
-    for _, rows in checked_blocks(z, block=block):
-        centred = np.subtract(rows, shift, out=buffer[: len(rows)])
-        sums += centred.sum(axis=0)
-        squares = dsyrk(1.0, centred.T, beta=1.0, c=squares, overwrite_c=True)
+    n_parts = max(1, min(n_cores(), len(z) // (4 * block)))
+    edges = np.linspace(0, len(z), n_parts + 1).astype(int)
+    parts = [slice(int(low), int(high)) for low, high in pairwise(edges)]
+    # A thread per part with its own small products is faster than small products on all threads, one after the other.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_parts) as pool:
+        summed = list(pool.map(partial(_sums, z, shift, block), parts))
+    sums, squares = (np.sum(each, axis=0) for each in zip(*summed, strict=True))
     if not np.isfinite(squares).all():
         raise ValueError("z is too large to be squared in float64; scale it down.")
     offset = sums / len(z)
-    scatter = np.triu(squares) + np.triu(squares, 1).T - np.outer(len(z) * offset, offset)
-    return Moments(len(z), shift + offset, scatter)
+    return Moments(len(z), shift + offset, squares - np.outer(len(z) * offset, offset))
+
+
+def _sums(
+    z: np.ndarray, shift: Float[np.ndarray, " d"], block: int, part: slice
+) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
+    """Return the sum of the part's points less `shift`, and that of their outer products."""
+    d = len(shift)
+    sums, squares, product, buffer = np.zeros(d), np.zeros((d, d)), np.empty((d, d)), np.empty((block, d))
+    for _, rows in checked_blocks(z, part=part, block=block):
+        centred = np.subtract(rows, shift, out=buffer[: len(rows)])
+        sums += centred.sum(axis=0)
+        with np.errstate(over="ignore"):  # refused by the caller
+            squares += np.matmul(centred.T, centred, out=product)  # NumPy sees the symmetry: half the work
+    return sums, squares
 
 
 def _mean(rows: np.ndarray) -> Float[np.ndarray, " d"]:

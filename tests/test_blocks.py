@@ -17,6 +17,13 @@ def test_every_row_comes_once_and_in_order(n, block):
     assert max(len(rows) for _, rows in found) <= block
 
 
+def test_a_part_is_gone_through_in_places_of_the_whole():
+    z = np.arange(20.0).reshape(10, 2)
+    found = list(checked_blocks(z, part=slice(3, 8), block=2))
+    assert [where for where, _ in found] == [slice(3, 5), slice(5, 7), slice(7, 8)]
+    assert all(np.array_equal(z[where], rows) for where, rows in found)
+
+
 @pytest.mark.parametrize("shape", [(3,), (0, 3), (3, 0), (2, 2, 2)])
 def test_what_is_no_cloud_is_refused_at_once(shape):
     with pytest.raises(ValueError, match=r"points must have shape \(n, d\)"):
