@@ -10,7 +10,9 @@ from jaxtyping import Bool, Float, Int
 from scipy import integrate, ndimage
 
 from aelib.blocks import checked_blocks
+from aelib.moments import measure_moments
 
+_PLANE_POINTS = 2**17  # per block of a plane: some MB
 _POINTS = 1024  # per block: the temporary arrays of _POINTS x _PLANES numbers stay in the processor's cache
 _PLANES = 128
 _ANGLES = 120
@@ -594,14 +596,16 @@ def plane_density(
     h = len(points) ** (-1.0 / 6.0) if bandwidth is None else bandwidth
     if not 0 < h < math.inf:
         raise ValueError(f"bandwidth must be finite and above 0, not {h}.")
-    whitened = _whitened(points, centre, frame)
-    low, high = whitened.min(axis=1) - 4.0 * h, whitened.max(axis=1) + 4.0 * h
+    ends = np.array([(w.min(axis=1), w.max(axis=1)) for w in _whitened_blocks(points, centre, frame)])
+    low, high = ends[:, 0].min(axis=0) - 4.0 * h, ends[:, 1].max(axis=0) + 4.0 * h
     fine = _refinement(float((high - low).max()), grid, h)
     rows = fine * (grid - 1) + 1
     step = (high - low) / (rows - 1)
     # Sharing out among corners blurs by step²/6; taken off here, the kernel's variance is h² in all.
     blur = np.sqrt(h * h - step * step / 6.0) / step
-    counts = _shared_out((whitened - low[:, None]) / step[:, None], rows)
+    counts = np.zeros((rows, rows))
+    for whitened in _whitened_blocks(points, centre, frame):
+        counts += _shared_out((whitened - low[:, None]) / step[:, None], rows)
     density = ndimage.gaussian_filter(counts, blur, mode="constant", truncate=6.0)[::fine, ::fine]
     density = density / (len(points) * step.prod() * abs(np.linalg.det(frame)))
     u, v = np.linspace(low, high, grid, axis=1)
@@ -612,18 +616,22 @@ def _frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean of the points and the frame of their ellipse at one standard deviation."""
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
         raise ValueError(f"points must have shape (n, 2) with n of at least 3, not {points.shape}.")
-    if not np.isfinite(points).all():
-        raise ValueError("points must be finite; drop those that are not.")
-    covariance = np.cov(points, rowvar=False, dtype=np.float64)
+    moments = measure_moments(points)
+    covariance = moments.covariance
     variances = np.diag(covariance)
     if variances.min() <= 0 or covariance[0, 1] ** 2 >= (1.0 - 1e-10) * variances.prod():
         raise ValueError("points must not lie on one line; choose another plane.")
-    mean = points.mean(axis=0, dtype=np.float64)
-    return mean, pairwise_ellipses(mean, covariance, n_sigma=1.0)._frames()[0]
+    return moments.mean, pairwise_ellipses(moments.mean, covariance, n_sigma=1.0)._frames()[0]
 
 
 def _whitened(points: np.ndarray, centre: np.ndarray, frame: np.ndarray) -> Float[np.ndarray, "2 n"]:
     return np.linalg.inv(frame) @ (points - centre).T
+
+
+def _whitened_blocks(
+    points: np.ndarray, centre: np.ndarray, frame: np.ndarray
+) -> Iterator[Float[np.ndarray, "2 n"]]:
+    return (_whitened(rows, centre, frame) for _, rows in checked_blocks(points, block=_PLANE_POINTS))
 
 
 def _refinement(extent: float, grid: int, h: float) -> int:

@@ -6,6 +6,7 @@ from KDEpy import FFTKDE
 from matplotlib.path import Path
 from scipy import stats
 
+from aelib import ellipses
 from aelib.ellipses import (
     Ellipses,
     contour_departure,
@@ -270,6 +271,13 @@ def test_a_segment_holds_the_points_on_it(rng, dtype):
     z[:, 3] = 1
     off = empirical_coverage(z, ellipses)
     assert (off[(ellipses.j == 3)] == 0).all() and (off[ellipses.j != 3] > 0.9).all()
+
+
+def test_the_density_does_not_depend_on_the_blocks(rng, monkeypatch):
+    points = cloud(rng, 1000, 2)
+    whole = plane_density(points, grid=40)
+    monkeypatch.setattr(ellipses, "_PLANE_POINTS", 77)
+    np.testing.assert_allclose(plane_density(points, grid=40).density, whole.density, rtol=1e-12)
 
 
 def test_counting_refuses_what_it_cannot_count(rng):
