@@ -9,17 +9,21 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 from scipy import stats
+from tqdm.auto import tqdm
 
 from aelib._face_kernels import draw
 from aelib.cache import n_cores
 
 VERSION = "1"  # of the picture that given factors make; a part of every cache key
 BLOCK = 1024  # rows drawn from one random stream
+_COMPILING = Lock()
 
 
 @dataclass(frozen=True)
@@ -480,7 +484,8 @@ def render(factors: pd.DataFrame, *, size: int = 96) -> Float[np.ndarray, "n siz
 
     Notes
     -----
-    The first call on a machine compiles the renderer, which takes some twenty seconds; Numba keeps the result.
+    The first call on a machine compiles the renderer, which takes some twenty seconds and shows a bar; Numba keeps the
+    result.
 
     Examples
     --------
@@ -490,12 +495,23 @@ def render(factors: pd.DataFrame, *, size: int = 96) -> Float[np.ndarray, "n siz
     if size < 8:
         raise ValueError(f"size must be at least 8 pixels, not {size}.")
     records = _records(factors)
+    _compile_once()
     images = np.empty((len(records), size, size, 3), dtype=np.float32)
     parts = max(1, min(n_cores(), len(records)))
     edges = np.linspace(0, len(records), parts + 1).astype(int)
     with ThreadPoolExecutor(parts) as pool:
         list(pool.map(lambda low, high: draw(records[low:high], images[low:high]), edges[:-1], edges[1:]))
     return images
+
+
+def _compile_once() -> None:
+    """Compile the renderer, with a bar where that is not on disk yet: it takes a while."""
+    with _COMPILING:
+        if draw.signatures or any(Path(draw.stats.cache_path).glob("_face_kernels.draw-*.nbc")):
+            return
+        with tqdm(total=1, desc="compiling the renderer (once)") as bar:
+            draw(_records(typical_factors()), np.empty((1, 8, 8, 3), np.float32))
+            bar.update()
 
 
 def _records(factors: pd.DataFrame) -> np.ndarray:

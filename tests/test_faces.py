@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -165,3 +166,19 @@ def test_bad_input_is_refused_with_the_reason():
 
 def test_no_rows_make_no_images():
     assert faces.render(faces.sample_factors([], seed=1)).shape == (0, 96, 96, 3)
+
+
+def test_compiling_shows_a_bar_once(tmp_path):
+    code = "from aelib import faces; f = faces.typical_factors(); faces.render(f, size=8); faces.render(f, size=8)"
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stderr
+        for _ in range(2)
+    ]
+    assert "compiling the renderer (once): 100%" in runs[0]
+    assert runs[1] == ""
