@@ -29,6 +29,7 @@ from .features import FactorReader, PixelPCA, RandomConvolutions
 from .images import Images, Splits, open_images
 from .model import PRESETS, Autoencoder, AutoencoderConfig, layer_table, load_checkpoint, save_checkpoint
 from .samplers import (
+    CellMixture,
     ComponentRanges,
     EllipseLimited,
     GaussianCopula,
@@ -50,6 +51,7 @@ __all__ = [
     "PRESETS",
     "Autoencoder",
     "AutoencoderConfig",
+    "CellMixture",
     "Comparison",
     "ComponentRanges",
     "EllipseLimited",

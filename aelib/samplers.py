@@ -16,10 +16,12 @@ from aelib.empirical import GaussianCopula, GaussianMixture, NeighbourInterpolat
 from aelib.files import replacing
 from aelib.laws import MultivariateNormal, SphereShell, StandardNormal, UniformBox
 from aelib.limits import ComponentRanges, EllipseLimited, TruncatedNormal
+from aelib.mixtures import CellMixture
 from aelib.sampler import Sampler
 
 __all__ = [
     "SAMPLERS",
+    "CellMixture",
     "ComponentRanges",
     "EllipseLimited",
     "GaussianCopula",
@@ -47,6 +49,7 @@ SAMPLERS: tuple[type[Sampler], ...] = (
     GaussianCopula,
     GaussianMixture,
     NeighbourInterpolation,
+    CellMixture,
 )  # those that a file may name
 
 _FORMAT = "aelib sampler 1"

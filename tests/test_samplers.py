@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 import aelib
 from aelib.samplers import (
     SAMPLERS,
+    CellMixture,
     EllipseLimited,
     GaussianMixture,
     MultivariateNormal,
@@ -41,6 +42,7 @@ CASES = {
     "diagonal mixture": GaussianMixture(3, covariance_type="diag", n_axes=2, space="principal"),
     "tied mixture": GaussianMixture(2, covariance_type="tied"),
     "kernel": NeighbourInterpolation(3, draw="kernel", scale=0.3),
+    "small cells": CellMixture(40.0, prior=5.0, n_leading=3),
 }
 
 
