@@ -45,7 +45,7 @@ lint: $(READY)  ## style, types, layers and docstrings
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache --no-logo
-	@$(BIN)/numpydoc lint aelib/*.py
+	@$(BIN)/numpydoc lint aelib/*.py aelib/plots/*.py
 	@echo "lint: no complaints"
 
 lab: $(READY)  ## open JupyterLab on the notebooks

@@ -1,4 +1,5 @@
 from . import (
+    animation,
     audits,
     claims,
     codec,
@@ -23,6 +24,7 @@ from . import (
     training,
     truncation,
 )
+from .animation import save_animation
 from .codec import decode, encode, reconstruct
 from .comparison import Comparison, compare
 from .features import FactorReader, PixelPCA, RandomConvolutions
@@ -70,6 +72,7 @@ __all__ = [
     "TrainingConfig",
     "TruncatedNormal",
     "UniformBox",
+    "animation",
     "audits",
     "claims",
     "codec",
@@ -98,6 +101,7 @@ __all__ = [
     "psnr",
     "reconstruct",
     "samplers",
+    "save_animation",
     "save_checkpoint",
     "save_sampler",
     "scores",
