@@ -80,6 +80,8 @@ class Images:
         The files of the source (not of this view) that were tried and could not be read.
     provenance : dict
         What `description` says about the source.
+    is_mirrored : bool
+        Whether left and right are exchanged in every image.
 
     Examples
     --------
@@ -97,6 +99,7 @@ class Images:
     partition: Int8[np.ndarray, " n"] | None = None
     skipped: tuple[Skipped, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    is_mirrored: bool = False
 
     @classmethod
     def from_array(
@@ -184,7 +187,8 @@ class Images:
         IndexError
             If a position lies outside the view, a mask is of another length, or the key is none of these.
         """
-        return np.asarray(self.pixels).take(self.indices[self._positions(key)], axis=0)
+        taken = np.asarray(self.pixels).take(self.indices[self._positions(key)], axis=0)
+        return np.ascontiguousarray(taken[..., ::-1, :]) if self.is_mirrored else taken
 
     def subset(self, key: Index) -> "Images":
         """Return a view of some of the images, with their names and their rows of the table.
@@ -217,6 +221,24 @@ class Images:
             table=None if self.table is None else self.table.iloc[chosen],
             partition=None if self.partition is None else self.partition[chosen],
         )
+
+    def mirrored(self) -> "Images":
+        """Return a view of the same images with left and right exchanged.
+
+        Faces are as likely to be seen one way as the other, so the mirrored images are as many more examples of them.
+
+        Returns
+        -------
+        Images
+            The mirrored images in the same order, without the table: factors such as the pose are no longer theirs.
+
+        Examples
+        --------
+        >>> images = Images.from_array(np.arange(4 * 4 * 3, dtype=np.uint8).reshape(1, 4, 4, 3))
+        >>> bool((images.mirrored()[0] == images[0][:, ::-1]).all())
+        True
+        """
+        return replace(self, table=None, is_mirrored=not self.is_mirrored)
 
     def split(self, *, validation: float = 0.06, test: float = 0.06, seed: int = 0) -> Splits:
         """Split the view at random; the same seed gives the same split.
@@ -298,7 +320,8 @@ class Images:
         3
         """
         view = hashlib.sha256(self.indices.astype("<i8").tobytes()).hexdigest()[:16]
-        return {**self.provenance, "seed": self.seed, "n": len(self), "view": view}
+        mirrored = {"mirrored": True} if self.is_mirrored else {}
+        return {**self.provenance, "seed": self.seed, "n": len(self), "view": view, **mirrored}
 
     def _positions(self, key: Index) -> int | slice | Int64[np.ndarray, " m"]:
         """Check a key and return it in a form that indexes arrays of length n."""

@@ -1,12 +1,12 @@
 """The sampler that knows most of the cloud: cells, in which scales and correlations vary from point to point."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.linalg import eigh
+from scipy.linalg import eigh, solve_triangular
 from scipy.optimize import brentq
 from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances_argmin
@@ -22,7 +22,9 @@ _SMALLEST = 1e-4  # deviations whose logarithms are told apart
 _BANDS = 8  # groups of the axes that are not leading, each with one scale
 _KEPT = 0.99  # share of the points whose squares count in full
 _LOG_STRETCH = (-3.0, 1.5)  # what a direction may be stretched by, as logarithms
-_TRIALS = 4000  # draws behind the mean covariance of the modes
+_TRIALS = 10_000  # draws behind the law of the modes
+_BEND_STEPS = 8  # corrections of the bends at most
+_BEND_SHARE = 0.75  # of the variance in any direction, that the bends take at most
 _BLOCK = 2048  # points or draws at a time
 
 
@@ -30,19 +32,24 @@ class CellMixture(PrincipalSampler):
     r"""A mixture of the laws of cells of the cloud, in which scales and correlations vary from point to point.
 
     k-means parts the points into cells, by their principal coordinates over :math:`\lambda_k^{(1 - w) / 2}`. A cell c
-    has the mean :math:`m_c` and the covariance :math:`\Sigma_c` of its points, mixed with the covariance within all
-    cells as if that were so many points more: local principal components [1]_, shrunk as in [2]_. In the cell,
+    has the mean :math:`m_c` of its points, and on the k leading axes their covariance, mixed with the one within all
+    cells as if that were so many points more: local principal components [1]_, shrunk as in [2]_. What the other axes
+    add is common to all cells but for its size, for a cell's points are too few to tell more. With the resulting
+    covariance :math:`\Sigma_c`, a point of the cell is
 
-    .. math:: z = m_c + \Sigma_c^{1/2} x, \qquad x = e^t \exp\Big(\frac{1}{2} \sum_j y_j B_j\Big) g,
+    .. math:: z = m_c + \Sigma_c^{1/2} x, \qquad
+        x = e^t \Big(\sum_j y_j a_j + \exp\Big(\frac{1}{2} \sum_j y_j B_j\Big) g\Big),
 
     with standard normal g. The scale :math:`e^t` is common to all axes, as in Gaussian scale mixtures [3]_: images have
     more or less contrast. The modes :math:`B_j` change variances and correlations of the leading axes, and the variance
-    of the others in bands: the logarithm of the covariance is linear in hidden normal variables y, as in [4]_.
+    of the others in bands: the logarithm of the covariance is linear in hidden normal variables y, as in [4]_. The same
+    variables shift the point by :math:`a_j`, which bends the cloud.
 
     All is found from moments. The variance of t is that of the mean of :math:`\ln |x_k|` beyond what it is for normal
     x. The modes are the eigenmatrices of the fourth-order cumulants of :math:`x / e^t` [5]_, as many as chance alone
     would not give (above Marchenko and Pastur's edge); the variance of :math:`y_j` is such that the eigenvalue comes
-    out. For this, a point's x is taken by the mean and the covariance of the cell's other half.
+    out. For this, a point's x is taken by the mean and the covariance of the cell's other half. The shifts are such
+    that draws have the third-order moments of the points, of each axis with the quadratic form of each mode.
 
     Mean and covariance of the law are those of the cloud, the latter to a few per cent. A law of some hundred points a
     cell can hardly copy points, one of few can: have the copying audit judge. There is no density in closed form, so no
@@ -53,15 +60,16 @@ class CellMixture(PrincipalSampler):
     cell_size : float
         Number of points in a cell, on average, above 0. There is one cell at least, and none of fewer than 30 points.
     prior : float
-        Number of points, above 0, that the covariance within all cells counts for in each.
+        Number of points, above 0, that the covariance within all cells counts for in each, on the leading axes.
     weighting : float
         The exponent w: 1 parts the points by their distances in z, 0 by their Mahalanobis distances.
     n_leading : int
-        Number k of leading axes whose correlations vary, at least 1; all of them, if there are fewer.
+        Number k of leading axes whose covariance varies, from cell to cell and by the modes, at least 1; all of them,
+        if there are fewer.
     n_modes : int
         Largest number of modes, at least 0.
     random_state : int
-        Seed of k-means, of the halves, and of the draws that measure the modes' mean covariance.
+        Seed of k-means, of the halves, and of the draws that measure the law of the modes.
 
     Attributes
     ----------
@@ -79,10 +87,10 @@ class CellMixture(PrincipalSampler):
         The modes on the other axes.
     mode_deviations_ : array of float64, shape (m,)
         Standard deviations of y.
-    correction_ : array of float64, shape (k, k)
-        What brings the mean covariance of the modes back to 1, on the leading axes.
-    band_correction_ : array of float64, shape (a - k,)
-        The same on the others.
+    bends_ : array of float64, shape (a, m)
+        The shifts :math:`a_j`, as columns.
+    correction_ : array of float64, shape (a, a)
+        What brings the covariance of the stretched part to what the shifts leave of 1.
 
     References
     ----------
@@ -108,9 +116,9 @@ class CellMixture(PrincipalSampler):
 
     def __init__(
         self,
-        cell_size: float = 150.0,
+        cell_size: float = 500.0,
         *,
-        prior: float = 200.0,
+        prior: float = 50.0,
         weighting: float = 0.5,
         n_leading: int = 64,
         n_modes: int = 60,
@@ -138,7 +146,7 @@ class CellMixture(PrincipalSampler):
             for c in range(cell.max() + 1)
         ]
         self._set_cells(parts)
-        _replace_by_deviations(u, cell, half, parts, self.prior)
+        _replace_by_deviations(u, cell, half, parts, self.prior, self.n_leading)
         self.scale_deviation_ = _divide_by_scales(u)
         self._set_modes(u, rng)
 
@@ -159,34 +167,77 @@ class CellMixture(PrincipalSampler):
         self.weights_ = counts / counts.sum()
         means = np.array([cell.mean for cell in cells])
         means -= self.weights_ @ means
-        within = _within(cells, self.prior)
-        covariances = np.array([_mixed(cell, within, self.prior) for cell in cells])
+        mixed = _mixed_by(cells, self.prior, self.n_leading)
+        covariances = np.array([mixed(cell) for cell in cells])
         total = np.tensordot(self.weights_, covariances, axes=1) + (means.T * self.weights_) @ means
         whiten = _power(total, -0.5)
         self.means_ = np.ascontiguousarray(means @ whiten)
         self.roots_ = np.array([_power(whiten @ covariance @ whiten, 0.5) for covariance in covariances])
 
     def _set_modes(self, x: Float[np.ndarray, "n a"], rng: np.random.Generator) -> None:
-        k = min(self.n_leading, x.shape[1])
-        modes = [] if self.n_modes == 0 else _modes(x, k, self.n_modes)
+        a, k = x.shape[1], min(self.n_leading, x.shape[1])
+        found = [] if self.n_modes == 0 else _modes(x, k, self.n_modes)
+        modes = [mode for mode in found if mode.deviation > 0]
         self.modes_ = np.array([mode.leading for mode in modes]).reshape(len(modes), k, k)
-        self.band_modes_ = np.array([mode.bands for mode in modes]).reshape(len(modes), x.shape[1] - k)
+        self.band_modes_ = np.array([mode.bands for mode in modes]).reshape(len(modes), a - k)
         self.mode_deviations_ = np.array([mode.deviation for mode in modes])
-        self.correction_, self.band_correction_ = np.eye(k), np.ones(x.shape[1] - k)
+        self.bends_, self.correction_ = np.zeros((a, len(modes))), np.eye(a)
         if modes:
-            stretches, bands = self._stretches(_TRIALS, rng)
-            self.correction_ = _power(np.einsum("nij,njk->ik", stretches, stretches) / _TRIALS, -0.5)
-            self.band_correction_ = np.square(bands).mean(axis=0) ** -0.5
+            self._set_bends(x, rng)
 
-    def _stretches(
-        self, n: int, rng: np.random.Generator
-    ) -> tuple[Float[np.ndarray, "n k k"], Float[np.ndarray, "n b"]]:
-        """Draw what the modes do to the leading axes and to the others."""
-        y = rng.standard_normal((n, len(self.mode_deviations_))) * self.mode_deviations_
-        values, columns = np.linalg.eigh(0.5 * np.tensordot(y, self.modes_, axes=1))
-        stretched = columns * np.exp(np.clip(values, *_LOG_STRETCH))[:, None, :]
-        bands = np.exp(np.clip(0.5 * y @ self.band_modes_, *_LOG_STRETCH))
-        return stretched @ columns.transpose(0, 2, 1), bands
+    def _set_bends(self, x: Float[np.ndarray, "n a"], rng: np.random.Generator) -> None:
+        """Find how far the modes' variables shift the points, from moments of third order."""
+        y = rng.standard_normal((_TRIALS, len(self.mode_deviations_))) * self.mode_deviations_
+        stretched = self._stretched(y, rng.standard_normal((_TRIALS, x.shape[1])))
+        limit = float(np.quantile(np.linalg.norm(self._strengths(x), axis=1), _KEPT))
+        wanted, error = self._third_moments(x, limit)
+        self._correct(stretched)
+        for _ in range(_BEND_STEPS):
+            drawn = y @ self.bends_.T + stretched @ self.correction_
+            missing = wanted - self._third_moments(drawn, limit)[0]
+            if np.sqrt(np.square(missing).mean()) < error:  # Morozov's rule: what is left may be chance
+                break
+            # A shift changes the moment by the variance of y, and about two thirds more by way of the stretches.
+            self.bends_ += 0.5 * missing / (5.0 / 3.0 * self.mode_deviations_**2)
+            self.bends_ = _limited(self.bends_ * self.mode_deviations_) / self.mode_deviations_
+            self._correct(stretched)
+
+    def _correct(self, stretched: Float[np.ndarray, "n a"]) -> None:
+        """Give stretched points the covariance that the bends leave of 1."""
+        shifts = self.bends_ * self.mode_deviations_
+        left = np.eye(len(shifts)) - shifts @ shifts.T
+        self.correction_ = _power(stretched.T @ stretched / len(stretched), -0.5) @ _power(left, 0.5)
+
+    def _stretched(
+        self, y: Float[np.ndarray, "n m"], x: Float[np.ndarray, "n a"]
+    ) -> Float[np.ndarray, "n a"]:
+        """Stretch points as the modes' variables say."""
+        x, k = x.copy(), self.modes_.shape[1]
+        for first in range(0, len(x), _BLOCK):
+            now = slice(first, first + _BLOCK)
+            values, columns = np.linalg.eigh(0.5 * np.tensordot(y[now], self.modes_, axes=1))
+            along = np.einsum("nji,nj->ni", columns, x[now, :k]) * np.exp(np.clip(values, *_LOG_STRETCH))
+            x[now, :k] = np.einsum("nij,nj->ni", columns, along)
+            x[now, k:] *= np.exp(np.clip(0.5 * y[now] @ self.band_modes_, *_LOG_STRETCH))
+        return x
+
+    def _strengths(self, x: Float[np.ndarray, "n a"]) -> Float[np.ndarray, "n m"]:
+        """Measure how strongly points show each mode: its quadratic form, about the mean."""
+        k = self.modes_.shape[1]
+        found = np.square(x[:, k:]) @ self.band_modes_.T.astype(x.dtype)
+        for column, mode in zip(found.T, self.modes_.astype(x.dtype), strict=True):
+            column += ((x[:, :k] @ mode) * x[:, :k]).sum(axis=1)
+        return found - found.mean(axis=0)
+
+    def _third_moments(
+        self, x: Float[np.ndarray, "n a"], limit: float
+    ) -> tuple[Float[np.ndarray, "a m"], float]:
+        """Measure the covariances of coordinates with strengths, shortened to `limit`, and their error."""
+        strengths = self._strengths(x)
+        size = np.linalg.norm(strengths, axis=1, keepdims=True)
+        strengths *= np.minimum(1.0, limit / np.maximum(size, _SMALLEST))
+        moments = (x - x.mean(axis=0)).T @ strengths / len(x)
+        return moments.astype(np.float64), math.sqrt(float(strengths.var(axis=0).mean()) / len(x))
 
     def _density_known(self) -> bool:
         return False
@@ -194,12 +245,9 @@ class CellMixture(PrincipalSampler):
     def _draw_units(self, n: int, rng: np.random.Generator) -> np.ndarray:
         cell = rng.choice(len(self.weights_), size=n, p=self.weights_ / self.weights_.sum())
         x = rng.standard_normal((n, len(self.axes_)))
-        k = len(self.correction_)
-        for first in range(0, n if len(self.modes_) else 0, _BLOCK):
-            rows = x[first : first + _BLOCK]
-            stretches, bands = self._stretches(len(rows), rng)
-            rows[:, :k] = np.einsum("nij,nj->ni", stretches, rows[:, :k]) @ self.correction_
-            rows[:, k:] *= bands * self.band_correction_
+        if len(self.modes_):
+            y = rng.standard_normal((n, len(self.modes_))) * self.mode_deviations_
+            x = y @ self.bends_.T + self._stretched(y, x) @ self.correction_
         t = self.scale_deviation_ * rng.standard_normal((n, 1))
         x *= np.exp(t - self.scale_deviation_**2)  # whose mean square is 1
         u = self.means_[cell]
@@ -227,35 +275,52 @@ def _cells(y: Float[np.ndarray, "n k"], count: int, seed: int) -> Int[np.ndarray
     return np.searchsorted(large, cell)
 
 
+def _limited(shifts: Float[np.ndarray, "a m"]) -> Float[np.ndarray, "a m"]:
+    """Shorten shifts whose variance in some direction is more than the bends may take."""
+    left, values, right = np.linalg.svd(shifts, full_matrices=False)
+    return (left * np.minimum(values, math.sqrt(_BEND_SHARE))) @ right
+
+
 def _power(matrix: Float[np.ndarray, "k k"], exponent: float) -> Float[np.ndarray, "k k"]:
     """Return the symmetric power of a matrix whose eigenvalues lie above 0."""
     values, columns = np.linalg.eigh(matrix)
     return (columns * values**exponent) @ columns.T
 
 
-def _within(cells: list[Moments], prior: float) -> Float[np.ndarray, "k k"]:
-    """Return the covariance within all cells, mixed with that of the whole cloud, which is 1."""
-    scatter = sum((cell.scatter for cell in cells), prior * np.eye(len(cells[0].mean)))
-    return scatter / (sum(cell.n for cell in cells) + prior)
+def _mixed_by(
+    cells: list[Moments], prior: float, n_leading: int
+) -> Callable[[Moments], Float[np.ndarray, "k k"]]:
+    """Return what mixes a cell's covariance with the one within all cells, in the cell's own size.
 
+    The triangular root of the covariance within gives coordinates of which the first depend on the leading axes alone.
+    """
+    a = len(cells[0].mean)
+    # With as many points as the prior of the whole cloud, whose covariance is 1, it is never singular.
+    scatter = sum((cell.scatter for cell in cells), prior * np.eye(a))
+    root = np.linalg.cholesky(scatter / (sum(cell.n for cell in cells) + prior))
+    k = min(n_leading, a)
 
-def _mixed(cell: Moments, within: np.ndarray, prior: float) -> Float[np.ndarray, "k k"]:
-    """Return a cell's covariance, mixed with the one within all cells in the cell's own size."""
-    size = (np.trace(np.linalg.solve(within, cell.scatter)) / len(within) + 1.0) / (cell.n + 1.0)
-    return (cell.scatter + prior * size * within) / (cell.n + prior)
+    def mixed(cell: Moments) -> np.ndarray:
+        own = solve_triangular(root, solve_triangular(root, cell.scatter, lower=True).T, lower=True)
+        size = (np.trace(own) / a + 1.0) / (cell.n + 1.0)
+        inner = size * np.eye(a)
+        inner[:k, :k] = (own[:k, :k] + prior * inner[:k, :k]) / (cell.n + prior)
+        return root @ inner @ root.T
+
+    return mixed
 
 
 def _replace_by_deviations(
-    u: np.ndarray, cell: np.ndarray, half: np.ndarray, parts: list[list[Moments]], prior: float
+    u: np.ndarray, cell: np.ndarray, half: np.ndarray, parts: list[list[Moments]], prior: float, k: int
 ) -> None:
     """Turn points into their deviations by the mean and the covariance of the other half of their cell."""
     for side in (False, True):
         others = [part[not side] for part in parts]
-        within = _within(others, prior)
+        mixed = _mixed_by(others, prior, k)
         for c, other in enumerate(others):
             mean = other.mean if other.n else parts[c][side].mean
             chosen = (cell == c) & (half == side)
-            u[chosen] = (u[chosen] - mean) @ _power(_mixed(other, within, prior), -0.5)
+            u[chosen] = (u[chosen] - mean) @ _power(mixed(other), -0.5)
     u /= np.sqrt(np.square(u).mean(axis=0))
 
 

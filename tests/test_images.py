@@ -554,6 +554,17 @@ def test_views_of_views(ten):
     assert view.pixels is ten.pixels
 
 
+def test_mirrored_images_are_the_same_ones_seen_in_a_mirror(ten):
+    mirrored = ten.mirrored()
+    np.testing.assert_array_equal(mirrored[:], ten[:][:, :, ::-1])
+    np.testing.assert_array_equal(mirrored[3], ten[3][:, ::-1])
+    np.testing.assert_array_equal(mirrored.subset([7, 2])[:], ten[[7, 2]][:, :, ::-1])
+    np.testing.assert_array_equal(mirrored.mirrored()[:], ten[:])
+    assert mirrored.table is None
+    assert mirrored.description() == {**ten.description(), "mirrored": True}
+    assert mirrored.mirrored().description() == ten.description()
+
+
 def test_results_are_copies(ten):
     before = ten[3]
     for key in (3, slice(2, 5), [3]):

@@ -3,7 +3,8 @@ import pytest
 from scipy.stats import kurtosis
 
 from aelib.audits import copying_audit
-from aelib.mixtures import CellMixture, _mode_deviation, _modes, _spike, _squares
+from aelib.mixtures import CellMixture, _mixed_by, _mode_deviation, _modes, _spike, _squares
+from aelib.moments import measure_moments
 from aelib.pca import principal_axes
 
 N = 40_000
@@ -46,6 +47,23 @@ def test_cells_together_have_mean_zero_and_covariance_one():
     np.testing.assert_allclose(found.weights_ @ found.means_, 0, atol=1e-12)
     np.testing.assert_allclose(total, np.eye(4), atol=1e-12)
     assert (found.weights_ * 6000 >= 30 - 1e-9).all()
+
+
+def test_a_cells_own_covariance_is_that_of_the_leading_axes():
+    rng = np.random.default_rng(18)
+    cells = [measure_moments(rng.standard_normal((n, 5)) @ rng.standard_normal((5, 5))) for n in (70, 90)]
+    within = (cells[0].scatter + cells[1].scatter + 30 * np.eye(5)) / 190
+    mixed = _mixed_by(cells, 30.0, 2)(cells[0])
+    size = (np.trace(np.linalg.inv(within) @ cells[0].scatter) / 5 + 1) / 71
+    lead = (cells[0].scatter + 30 * size * within)[:2, :2] / 100
+    np.testing.assert_allclose(mixed[:2, :2], lead, rtol=1e-12)
+
+    def rest(covariance):
+        return np.linalg.inv(np.linalg.inv(covariance)[2:, 2:])  # of the others, given the leading axes
+
+    np.testing.assert_allclose(rest(mixed), size * rest(within), rtol=1e-10)
+    whole = _mixed_by(cells, 30.0, 9)(cells[0])
+    np.testing.assert_allclose(whole, (cells[0].scatter + 30 * size * within) / 100, rtol=1e-12)
 
 
 def test_one_cell_of_normal_points_is_the_normal_law():
@@ -103,6 +121,22 @@ def test_a_mode_is_found_and_drawn():
     drawn = whitened(CellMixture(1e9).fit(x).sample(N, random_state=9), x)
     together, given = (np.corrcoef(np.square(p).T) for p in (drawn, whitened(x, x)))
     np.testing.assert_allclose(together, given, atol=0.05)
+
+
+def test_a_bent_cloud_is_drawn_bent():
+    rng = np.random.default_rng(20)
+    z = rng.standard_normal((30_000, 6))
+    z[:, 2] = 0.5 * (z[:, 0] ** 2 - z[:, 1] ** 2) / 2 + 0.8 * z[:, 2]  # a saddle
+    u = whitened(z, z)
+    sampler = CellMixture(1e9).fit(z)
+    drawn = whitened(sampler.sample(N, random_state=21), z)
+    third = [np.einsum("ni,nj,nk->ijk", p, p, p) / len(p) for p in (u, drawn)]
+    assert np.abs(third[0]).max() > 0.4
+    assert np.linalg.norm(third[1] - third[0]) < 0.5 * np.linalg.norm(third[0])
+    np.testing.assert_allclose(np.cov(drawn.T), np.eye(6), atol=0.05)
+    sampler.bends_[:] = 0  # nothing else in it is odd
+    straight = whitened(sampler.sample(N, random_state=21), z)
+    np.testing.assert_allclose(np.einsum("ni,nj,nk->ijk", straight, straight, straight) / N, 0, atol=0.1)
 
 
 def test_products_are_those_of_the_slow_definition_and_of_variance_two():
