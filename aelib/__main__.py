@@ -1,4 +1,4 @@
-"""The command line, `python -m aelib`: run the series, train a checkpoint, store the notebooks' outputs."""
+"""The command line, `python -m aelib`: run the series, list its claims, train a checkpoint, store outputs."""
 
 import argparse
 import os
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"aelib: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\naelib: interrupted; the same command goes on from here.", file=sys.stderr)
+        print(f"\naelib: interrupted; {options.goes_on} goes on from here.", file=sys.stderr)
         return 130
 
 
@@ -43,32 +43,57 @@ def parser() -> argparse.ArgumentParser:
     """
     whole = argparse.ArgumentParser(prog="python -m aelib", description=__doc__, allow_abbrev=False)
     whole.add_argument("--traceback", action="store_true", help="show where in the code an error arose")
+    whole.set_defaults(goes_on="the same command")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     _describe_run(commands.add_parser("run", help="execute the notebooks", allow_abbrev=False))
+    _describe_claims(commands.add_parser("claims", help="list the claims of a run", allow_abbrev=False))
     _describe_train(commands.add_parser("train", help="train a checkpoint", allow_abbrev=False))
     _describe_store(commands.add_parser("store", help="execute the notebooks in place", allow_abbrev=False))
+    _describe_site(commands.add_parser("site", help="build a site from a run", allow_abbrev=False))
     return whole
 
 
 def _describe_run(run: argparse.ArgumentParser) -> None:
     run.description = (
         "Execute the notebooks into runs/NAME. On images other than the embedded faces, train a network on them "
-        "first, for about ten minutes on two cores; the command can be stopped and given again."
+        "first, for about ten minutes on two cores. All that a run was asked and found is in its folder; what was "
+        "stopped or killed goes on with --resume."
     )
     run.add_argument(
-        "--images", default="faces", help="faces (default), photos:PATH, celeba:PATH, lfw or olivetti"
+        "--images", default="", help="faces (default), photos:PATH, celeba:PATH, lfw or olivetti"
     )
     run.add_argument(
         "--notebooks", nargs="+", default=[], metavar="NN", help="only these, by how their names begin"
     )
-    run.add_argument("--name", default="", help="folder below runs/ (default: made from the image source)")
+    run.add_argument(
+        "--name", default="", help="folder below runs/ (default: made from images and parameters)"
+    )
     run.add_argument(
         "-f", "--params", type=Path, metavar="FILE", help="parameters, e.g. notebooks/params/full.yaml"
     )
     run.add_argument(
-        "-p", "--param", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="one parameter"
+        "-p",
+        "--param",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="one parameter: NAME for all notebooks that have it, or NN.NAME for those that begin with NN",
     )
-    run.set_defaults(command=_run)
+    run.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the first unfinished notebook of the latest unfinished run, or of the one named by --name",
+    )
+    run.set_defaults(command=_run, goes_on="`run --resume`")
+
+
+def _describe_claims(claims: argparse.ArgumentParser) -> None:
+    claims.description = (
+        "List the claims that the notebooks of a run have checked, with figures and verdicts."
+    )
+    claims.add_argument("run", type=Path, metavar="RUN", help="name of a run below runs/, or its folder")
+    claims.set_defaults(command=_claims)
 
 
 def _describe_train(train: argparse.ArgumentParser) -> None:
@@ -106,30 +131,62 @@ def _describe_store(store: argparse.ArgumentParser) -> None:
     store.set_defaults(command=_store)
 
 
-def _run(options: argparse.Namespace) -> int:
-    from aelib import series  # brings Keras in, which takes seconds: not for --help or a typing mistake
-
-    run = series.run_series(
-        options.images,
-        name=options.name,
-        only=options.notebooks,
-        profile=options.params,
-        parameters=dict(options.param),
+def _describe_site(site: argparse.ArgumentParser) -> None:
+    site.description = (
+        "Build pages with the notebooks, claims and cards of a run, and the API reference. They open from the file "
+        "system, without a server and without network."
     )
+    site.add_argument(
+        "run",
+        nargs="?",
+        metavar="RUN",
+        help="folder of a run, or its name below runs/ (default: the notebooks as stored)",
+    )
+    site.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="default: site in the run's folder; build/site without RUN"
+    )
+    site.set_defaults(command=_site)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from aelib import runs  # Jupyter takes a second: not for --help or a typing mistake
+
+    if options.resume:
+        if options.notebooks or options.params or options.param:
+            raise ValueError(
+                "a resumed run keeps its notebooks and parameters: leave out -f, -p and --notebooks."
+            )
+        run = runs.resume_series(options.name, source=options.images)
+    else:
+        run = runs.run_series(
+            options.images or "faces",
+            name=options.name,
+            only=options.notebooks,
+            profile=options.params,
+            parameters=dict(options.param),
+        )
     for outcome in run.failed:
         print(f"aelib: {outcome.notebook} failed: {outcome.error}", file=sys.stderr)
     print(f"results: {os.path.relpath(run.folder)}")
     return 1 if run.failed else 0
 
 
-def _train(options: argparse.Namespace) -> int:
-    from aelib import series, training  # as above
+def _claims(options: argparse.Namespace) -> int:
+    from aelib import record  # as above
 
-    config = series.preset(options.preset, z_dim=options.z_dim, loss=options.loss)
-    images = series.open_images(options.images, n=options.n, seed=options.seed)
+    folder = options.run if (options.run / record.RUN_RECORD).is_file() else record.RUNS / options.run
+    print(record.claims_text(record.gather_claims(folder)))
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from aelib import steps, training  # brings Keras in, which takes seconds
+
+    config = steps.preset(options.preset, z_dim=options.z_dim, loss=options.loss)
+    images = steps.open_images(options.images, n=options.n, seed=options.seed)
     parts = images.split(validation=options.validation, test=options.test, seed=options.seed)
     settings = training.TrainingConfig(
-        epochs=options.epochs or series.epochs_within(series.IMAGE_EPOCHS, n_images=len(parts.train)),
+        epochs=options.epochs or steps.epochs_within(steps.IMAGE_EPOCHS, n_images=len(parts.train)),
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
         schedule=options.schedule,
@@ -148,6 +205,16 @@ def _store(options: argparse.Namespace) -> int:
 
     stored = series.store_outputs(options.notebooks)
     print(f"stored: {', '.join(path.stem for path in stored)}")
+    return 0
+
+
+def _site(options: argparse.Namespace) -> int:
+    from aelib import site  # as above
+
+    home, warnings = site.build_site(options.run, out=options.out)
+    if warnings:
+        print(warnings, file=sys.stderr)
+    print(f"site: {os.path.relpath(home)}")
     return 0
 
 

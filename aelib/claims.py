@@ -9,8 +9,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import pandas as pd
+
+MIME = "application/vnd.aelib.claims+json"
+"""Kind of the output, beside text and HTML, in which a table of claims leaves its records in a notebook."""
 
 
 class Verdict(StrEnum):
@@ -71,6 +75,14 @@ class Checked:
     measured: float
     standard_error: float
     verdict: Verdict
+
+
+class ClaimsTable(pd.DataFrame):
+    """A table of claims that shows itself to a reader as any other, and to a program as a list of records."""
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        """Return what is displayed beside the table's own text and HTML."""
+        return {MIME: self.attrs[MIME]} if MIME in self.attrs else {}
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -258,6 +270,50 @@ CLAIMS: tuple[Claim, ...] = (
         "X-mean", "published", "A fitted Gaussian fails (127.85; a mixture: 45.10): its draw lacked the mean.",
         "2.8", "Fréchet distance of N(0, Σ) over that of N(μ, Σ)", 2.0,
     ),
+    Claim(
+        "A1-radius", "older II", "The radii of z-points peak at √256, as if every component had variance 1.", "16.5",
+        "radius at the peak of the radius density over √d", 0.9, 1.1,
+    ),
+    Claim(
+        "A1-far", "older II", "Twice as far out as the peak there are no z-points.", "none above 32",
+        "largest radius over the radius at the peak", high=2.0,
+    ),
+    Claim(
+        "A1-dominant", "older II", "One principal component dominates.", "shown",
+        "variance of the first principal component over that of the second", 2.0,
+    ),
+    Claim(
+        "A1-lines", "older II", "Under zoom, the points of a plane lie on narrow lines.", "shown",
+        "line share, PCA plane (0, 1), smallest window: the way from normal twins (0) to lines (1)", 0.25,
+    ),
+    Claim(
+        "A1-voids", "older II", "Extended voids lie between the lines.", "shown",
+        "void share, PCA plane (0, 1), smallest window, over that of normal twins (means)", 1.5,
+    ),
+    Claim(
+        "A1-largest", "older II", "The voids are much larger than chance makes them.", "stated",
+        "points missing in the largest void, PCA plane (0, 1), over those of normal twins (means)", 1.5,
+    ),
+    Claim(
+        "A1-planes", "older II", "Lines and voids show in every plane.", "shown in 4 planes",
+        "share of the planes with more line share than 95 % of their normal twins, smallest window", 0.75,
+    ),
+    Claim(
+        "A1-thin", "older II", "The filaments are thin in all directions but one.", "stated",
+        "mean share of the local variance along its first axis over that of normal twins", 1.5,
+    ),
+    Claim(
+        "A1-strings", "older II", "The filaments are one-dimensional.", "1",
+        "intrinsic dimension by TwoNN", high=2.0,
+    ),
+    Claim(
+        "A1-clusters", "older II", "The z-points cluster.", "shown",
+        "Hopkins' H against the normal law (½: no clusters)", 0.6,
+    ),
+    Claim(
+        "A1-map", "older II", "The gaps in a t-SNE map are gaps of the latent space.", "shown",
+        "points missing in the largest void of the map over those in a normal twin's map", 1.5,
+    ),
 )  # fmt: skip
 _BY_KEY = {claim.key: claim for claim in CLAIMS}
 
@@ -308,7 +364,7 @@ def _verdict(claim: Claim, measured: float, standard_error: float) -> Verdict:
     return Verdict.PARTLY
 
 
-def claims_table(checked: Iterable[Checked]) -> pd.DataFrame:
+def claims_table(checked: Iterable[Checked]) -> ClaimsTable:
     """Lay out claims, measurements and verdicts as a table.
 
     Parameters
@@ -318,17 +374,18 @@ def claims_table(checked: Iterable[Checked]) -> pd.DataFrame:
 
     Returns
     -------
-    pandas.DataFrame
-        One row per claim, indexed by its key.
+    ClaimsTable
+        One row per claim, indexed by its key. Shown in a notebook, it leaves the claims in the output for a run to
+        collect.
 
     Examples
     --------
     >>> claims_table([check("I-ivs", 27_648)]).loc["I-ivs", "measured"]
     '27648'
     """
+    every = tuple(checked)
     rows = [
         {
-            "claim": c.claim.key,
             "statement": c.claim.statement,
             "source": c.claim.source,
             "measure": c.claim.measure,
@@ -336,9 +393,27 @@ def claims_table(checked: Iterable[Checked]) -> pd.DataFrame:
             "measured": _figure(c),
             "verdict": c.verdict.value,
         }
-        for c in checked
+        for c in every
     ]
-    return pd.DataFrame(rows).set_index("claim")
+    table = ClaimsTable(rows, index=pd.Index([c.claim.key for c in every], name="claim"))
+    table.attrs[MIME] = [_entry(c) for c in every]
+    return table
+
+
+def _entry(checked: Checked) -> dict[str, Any]:
+    """Say in JSON what was checked."""
+    known = math.isfinite(checked.measured)
+    return {
+        "id": checked.claim.key,
+        "post": checked.claim.post,
+        "text": checked.claim.statement,
+        "source_figure": checked.claim.source,
+        "measure": checked.claim.measure,
+        "criterion": _interval(checked.claim),
+        "measured": checked.measured if known else None,
+        "standard_error": checked.standard_error if known else None,
+        "verdict": checked.verdict.value,
+    }
 
 
 def _interval(claim: Claim) -> str:

@@ -38,11 +38,11 @@ def encode(
         The images; `Images` are read batch by batch, so their number is not limited by memory.
     path : path-like or None
         A `.npy` file to write the z-points to, with a description in a `.json` file of the same name. If the file
-        is there already and was made from the same images by the same model, it is used as it is. None returns
-        the z-points in memory.
+        is there already and was made from the same images by the same model, it is used as it is; if the cache folder
+        has them, they are copied from there. None returns the z-points in memory.
     keep : bool
-        Without a path: whether the z-points of `Images` are kept in the cache folder, and taken from there. Those of
-        an array never are.
+        Whether the z-points of `Images` are taken from the cache folder and, without a path, kept there. Those of an
+        array never are.
     batch_size : int
         Images per call of the network, at least 1.
 
@@ -75,7 +75,9 @@ def encode(
     if place.suffix != ".npy":
         raise ValueError(f"path must end in .npy, not {place.name!r}.")
     if not _is_there(place, description):
-        _write(place, batches, description)
+        kept = _place_in_cache(description)
+        known = keep and isinstance(images, Images) and _is_there(kept, description)
+        _write(place, iter([np.load(kept, mmap_mode="r")]) if known else batches, description)
     return np.load(place, mmap_mode=None if path is None else "r")
 
 

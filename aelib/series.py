@@ -1,16 +1,11 @@
-"""The series as a whole: which notebooks there are, what they may be asked, and runs of them into a folder."""
+"""The series: which notebooks there are, how one is executed, and the outputs that are stored with them."""
 
-import ast
 import base64
-import difflib
 import io
 import re
-import shutil
+import sys
 import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +15,7 @@ import papermill
 import PIL.Image
 import PIL.ImageChops
 import PIL.ImageStat
-import yaml
 import zmq
-from filelock import FileLock, Timeout
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -31,72 +24,19 @@ from tqdm.auto import tqdm
 from traitlets import default
 
 from aelib import files
-from aelib.images import Images, open_images
-from aelib.model import PRESETS, Autoencoder, AutoencoderConfig
-from aelib.training import TrainingConfig, train
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-RUNS = ROOT / "runs"
-
-IMAGE_EPOCHS = 170_000
-"""Budget of a run's training, in images shown to the network: about ten minutes on two cores at 96x96."""
-MOST_EPOCHS = 100
-"""Limit for small image sets, where an epoch takes less time than what is written after it."""
-N_IMAGES = 20_000
-"""Images that a run looks at when it is not told a number: the notebooks' own default."""
-SEED = 7
-"""Seed of a run when it is not told one: the notebooks' own default."""
+SCRATCH = ".executing-"
+"""How the names of folders begin in which notebooks are being executed."""
 
 _UNSEEN = 0.5
 """Mean difference of a figure, in 255ths, that nobody sees."""
-_SOURCES_WITH_A_PATH = ("photos", "celeba", "lfw", "olivetti")
-_SCRATCH = ".executing-"
+_LOG_EVERY = 15
+"""Seconds between two lines of progress where there is no terminal to draw a bar on."""
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _IN_THE_SERIES = re.compile(r"(\d\d|A\d)_\w+\.ipynb")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one notebook.
-
-    Parameters
-    ----------
-    notebook : str
-        Its name without the suffix.
-    path : pathlib.Path
-        The executed copy; `NAME.failed.ipynb` if a cell raised.
-    seconds : float
-        Duration.
-    error : str or None
-        What went wrong, or None.
-    """
-
-    notebook: str
-    path: Path
-    seconds: float
-    error: str | None
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run of the series.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where its results are.
-    outcomes : tuple of Outcome
-        One per notebook, in the order of the series.
-    """
-
-    folder: Path
-    outcomes: tuple[Outcome, ...]
-
-    @property
-    def failed(self) -> tuple[Outcome, ...]:
-        """The notebooks that went wrong."""
-        return tuple(outcome for outcome in self.outcomes if outcome.error is not None)
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def find_notebooks(only: Sequence[str] = (), *, folder: Path = NOTEBOOKS) -> tuple[Path, ...]:
@@ -130,262 +70,83 @@ def find_notebooks(only: Sequence[str] = (), *, folder: Path = NOTEBOOKS) -> tup
     return tuple(path for path in every if not only or path.name.startswith(tuple(only)))
 
 
-def declared_parameters(notebook: Path) -> dict[str, Any]:
-    """Read which parameters a notebook has.
+def execute(notebook: Path, copy: Path, values: Mapping[str, Any], *, label: str) -> str | None:
+    """Execute a notebook with papermill, in a fresh kernel of this interpreter and in the notebook's own folder.
 
     Parameters
     ----------
     notebook : pathlib.Path
-        A notebook with one cell tagged `parameters`, which holds literals only.
+        The notebook; it stays as it is.
+    copy : pathlib.Path
+        Where the executed copy goes when it is over. One that failed is `STEM.failed.ipynb` beside it, as far as
+        it came, with the traceback in `STEM.failed.txt`. What an earlier execution left there is replaced.
+    values : mapping
+        Parameter to value.
+    label : str
+        How the progress names the notebook.
 
     Returns
     -------
-    dict
-        Name to default value, in the order of the cell.
-
-    Raises
-    ------
-    ValueError
-        If the file is no notebook, has no such cell, or the cell holds more than literals.
+    str or None
+        What went wrong in one line, or None.
     """
+    failed, story = (copy.with_name(f"{copy.stem}.failed{end}") for end in (".ipynb", ".txt"))
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=copy.parent) as scratch:
+        unfinished = Path(scratch) / copy.name
+        error, traceback = _run_papermill(notebook, unfinished, values, label)
+        unfinished.replace(failed if error else copy)
+    if error:
+        files.write_text(story, traceback)
+        copy.unlink(missing_ok=True)
+    else:
+        failed.unlink(missing_ok=True)
+        story.unlink(missing_ok=True)
+    return error
+
+
+def _run_papermill(
+    notebook: Path, copy: Path, values: Mapping[str, Any], label: str
+) -> tuple[str | None, str]:
+    """Return what went wrong, or None, and the whole traceback."""
     try:
-        cells = nbformat.read(notebook, as_version=4).cells
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        raise ValueError(f"{notebook} is not a readable notebook: restore it. ({error})") from error
-    tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", ())]
-    if len(tagged) != 1:
-        raise ValueError(f"{notebook} has {len(tagged)} cells tagged 'parameters'; it needs exactly one.")
-    try:
-        return dict(_literal_assignment(node) for node in ast.parse(tagged[0]).body)
-    except (ValueError, SyntaxError) as error:
-        raise ValueError(
-            f"the parameters cell of {notebook} may only hold lines such as n: int = 3."
-        ) from error
+        papermill.execute_notebook(
+            # papermill takes braces in a path for a template's.
+            *(str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, copy)),
+            parameters=dict(values),
+            kernel_name="python3",
+            kernel_manager_class=_Kernel,
+            cwd=str(notebook.parent),
+            progress_bar=_progress(label),
+        )
+    except PapermillExecutionError as error:
+        traceback = _ANSI.sub("", "\n".join(error.traceback))
+        return f"{error.ename}: {error.evalue}", f"cell {error.exec_count}:\n{error.source}\n\n{traceback}\n"
+    except nbclient.exceptions.DeadKernelError as error:
+        reason = "its kernel died: perhaps the memory was not enough"
+        return reason, f"{reason}\n{error}\n"
+    return None, ""
 
 
-def _literal_assignment(node: ast.stmt) -> tuple[str, Any]:
-    targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-    value = getattr(node, "value", None)
-    if len(targets) != 1 or not isinstance(targets[0], ast.Name) or value is None:
-        raise ValueError("not an assignment to one name")
-    return targets[0].id, ast.literal_eval(value)
+def _progress(label: str) -> dict[str, Any]:
+    """Describe papermill's bar: which notebook, which cell, how long; lines in a log where there is no terminal."""
+    shown = "cell {n_fmt} of {total_fmt}, {elapsed}"
+    if sys.stderr.isatty():
+        return {"desc": label, "leave": False, "bar_format": "{desc}: {bar} " + shown}
+    lines = {"file": _Lines(), "mininterval": _LOG_EVERY, "maxinterval": _LOG_EVERY, "miniters": 1}
+    return {"desc": label, "leave": False, "bar_format": "{desc}: " + shown, **lines}
 
 
-def read_parameters(path: Path) -> dict[str, Any]:
-    """Read a file of parameters, such as notebooks/params/full.yaml.
+class _Lines(io.TextIOBase):
+    """Where a bar writes when it is to be lines on the standard output."""
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        A YAML file: one `name: value` per line.
-
-    Returns
-    -------
-    dict
-        Name to value.
-
-    Raises
-    ------
-    ValueError
-        If the file is not such a file.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise ValueError(f"{path} must hold one 'name: value' per line.")
-    return content
-
-
-def absolute_source(source: str) -> str:
-    """Make the path in an image source absolute, so that it holds in any working directory.
-
-    Parameters
-    ----------
-    source : str
-        What `open_images` takes, for example "faces" or "photos:holiday/pictures.zip".
-
-    Returns
-    -------
-    str
-        The same source.
-
-    Examples
-    --------
-    >>> absolute_source("faces")
-    'faces'
-    >>> absolute_source("photos:/data/pictures.zip")
-    'photos:/data/pictures.zip'
-    """
-    kind, colon, path = source.partition(":")
-    if kind not in _SOURCES_WITH_A_PATH or not path:
-        return source
-    return f"{kind}{colon}{Path(path).expanduser().resolve()}"
-
-
-def run_name(source: str) -> str:
-    """Name the run of an image source.
-
-    Parameters
-    ----------
-    source : str
-        What `open_images` takes.
-
-    Returns
-    -------
-    str
-        The kind of the source and the last part of its path.
-
-    Examples
-    --------
-    >>> run_name("faces"), run_name("photos:/data/my pictures.zip")
-    ('faces', 'photos-my-pictures')
-    """
-    kind, _, path = source.partition(":")
-    stem = re.sub(r"[^\w.]+", "-", Path(path).stem).strip("-.") if path else ""
-    return f"{kind}-{stem}" if stem else kind
-
-
-def preset(name: str, *, z_dim: int = 256, loss: str = "mse") -> AutoencoderConfig:
-    """Look up a preset and set what is chosen most often.
-
-    Parameters
-    ----------
-    name : str
-        A key of `aelib.PRESETS`.
-    z_dim : int
-        Dimension of the latent space.
-    loss : {"mse", "bce"}
-        Loss per pixel and colour.
-
-    Returns
-    -------
-    AutoencoderConfig
-        The architecture.
-
-    Raises
-    ------
-    ValueError
-        If there is no such preset or a setting is out of range.
-
-    Examples
-    --------
-    >>> preset("post1", z_dim=64).filters
-    (32, 64, 128, 256)
-    """
-    if name not in PRESETS:
-        raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
-    return replace(PRESETS[name], z_dim=z_dim, loss=loss)
-
-
-def epochs_within(budget: int, *, n_images: int) -> int:
-    """Count the epochs that a budget of shown images pays for.
-
-    Parameters
-    ----------
-    budget : int
-        Number of images that the network is to see, repetitions included.
-    n_images : int
-        Number of training images.
-
-    Returns
-    -------
-    int
-        At least 1, at most 100.
-
-    Examples
-    --------
-    >>> epochs_within(120_000, n_images=7_296), epochs_within(120_000, n_images=10**6)
-    (16, 1)
-    """
-    return min(max(1, round(budget / n_images)), MOST_EPOCHS)
-
-
-def train_for_run(images: Images, folder: Path, *, seed: int) -> Autoencoder:
-    """Train post III's network on the training part of a run's images, within the run's budget.
-
-    Parameters
-    ----------
-    images : Images
-        All images of the run.
-    folder : pathlib.Path
-        Where the checkpoint goes. A training that was stopped goes on from there; a finished one is only read.
-    seed : int
-        Seed of the split, the initial weights and the order of the images.
-
-    Returns
-    -------
-    Autoencoder
-        The trained network.
-    """
-    parts = images.split(seed=seed)
-    settings = TrainingConfig(
-        epochs=epochs_within(IMAGE_EPOCHS, n_images=len(parts.train)),
-        batch_size=64,
-        learning_rate=1e-3,
-        schedule="cosine",
-        flips=True,
-        seed=seed,
-    )
-    config = replace(PRESETS["post3"], image_size=images.size)
-    return train(parts.train, config, training=settings, validation=parts.validation, folder=folder)
-
-
-def run_series(
-    source: str = "faces",
-    *,
-    name: str = "",
-    only: Sequence[str] = (),
-    profile: Path | None = None,
-    parameters: Mapping[str, Any] | None = None,
-    notebooks: Path = NOTEBOOKS,
-    runs: Path = RUNS,
-) -> Run:
-    """Execute notebooks into a folder; on images other than the embedded faces, train on them first.
-
-    Each notebook runs in a fresh kernel of this interpreter, in its own folder, as it would in JupyterLab. It is
-    handed those parameters that it has. One that fails is kept as far as it came; the others go on.
-
-    Parameters
-    ----------
-    source : str
-        Image source, as for `open_images`.
-    name : str
-        Name of the run's folder; empty for one made from `source`.
-    only : sequence of str
-        Beginnings of notebook names; empty for all.
-    profile : pathlib.Path or None
-        File of parameters for the whole series.
-    parameters : mapping or None
-        Name to value; they win over the file's. A text is read as a value of the type that the notebook's default has.
-    notebooks, runs : pathlib.Path
-        Where the notebooks are and where the run's folder goes.
-
-    Returns
-    -------
-    Run
-        The folder and what became of each notebook.
-
-    Raises
-    ------
-    ValueError
-        If the source, a notebook, a parameter or the name is wrong, or if another process is writing to the folder.
-    """
-    declared = {path: declared_parameters(path) for path in find_notebooks(only, folder=notebooks)}
-    given = _given(profile, parameters or {}, chosen=declared, folder=notebooks)
-    source = absolute_source(source)
-    folder = runs / _checked_name(name or run_name(source))
-    images = None if source == "faces" else _open_for_run(source, given)
-    with _only_writer(folder):
-        shared = _shared_parameters(source, images, folder / "checkpoint", given)
-        outcomes = [
-            _execute(path, folder / "notebooks", _typed(shared, known, path.name))
-            for path, known in declared.items()
-        ]
-    return Run(folder, tuple(outcomes))
+    def write(self, text: str) -> int:
+        """Write what a bar shows, unless it is blank."""
+        shown = text.strip("\r\n ")
+        if shown:
+            sys.stdout.write(f"{shown}\n")
+            sys.stdout.flush()
+        return len(text)
 
 
 def store_outputs(only: Sequence[str] = (), *, folder: Path = NOTEBOOKS) -> tuple[Path, ...]:
@@ -425,150 +186,6 @@ def store_outputs(only: Sequence[str] = (), *, folder: Path = NOTEBOOKS) -> tupl
             raise ValueError(f"{path.name} failed and stays as it was: {error}") from error
         files.write_text(path, nbformat.writes(_tidied(notebook, path.name)) + "\n")
     return chosen
-
-
-def _given(
-    profile: Path | None,
-    parameters: Mapping[str, Any],
-    *,
-    chosen: Mapping[Path, Mapping[str, Any]],
-    folder: Path,
-) -> dict[str, Any]:
-    """Merge the parameters of a run, after a look at their names.
-
-    A file is written for the whole series; a parameter given by hand must mean something to a chosen notebook.
-    """
-    from_file = read_parameters(profile) if profile else {}
-    every = [declared_parameters(path) for path in find_notebooks(folder=folder)] if from_file else []
-    _check_names(from_file, every, f"the notebooks in {folder}")
-    _check_names(parameters, chosen.values(), "the chosen notebooks")
-    given = from_file | dict(parameters)
-    if "images" in given:
-        raise ValueError("the images of a run are its source (--images), not a parameter.")
-    return given
-
-
-def _check_names(given: Iterable[str], declared: Iterable[Mapping[str, Any]], where: str) -> None:
-    known = {name for parameters in declared for name in parameters}
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(
-                f"{where} have no parameter {name!r}; there are {', '.join(sorted(known))}.{hint}"
-            )
-
-
-def _typed(given: Mapping[str, Any], declared: Mapping[str, Any], notebook: str) -> dict[str, Any]:
-    """Pick what a notebook declares, each value with the type of the notebook's default."""
-    return {
-        name: _as_type_of(declared[name], given[name], f"{notebook}: {name}")
-        for name in declared
-        if name in given
-    }
-
-
-def _as_type_of(default_value: Any, value: Any, what: str) -> Any:
-    wanted = type(default_value)
-    if isinstance(value, str) and wanted is not str:
-        value = _literal(value)
-    if wanted is float and type(value) is int:
-        value = float(value)
-    if wanted is not type(None) and type(value) is not wanted:
-        raise ValueError(f"{what} must be of type {wanted.__name__}, as {default_value!r} is, not {value!r}.")
-    return value
-
-
-def _literal(text: str) -> Any:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def _checked_name(name: str) -> str:
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(f"a run's name consists of letters, digits, '.', '_' and '-', unlike {name!r}.")
-    return name
-
-
-@contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            for leftover in (folder / "notebooks").glob(f"{_SCRATCH}*"):  # of a run that was killed
-                shutil.rmtree(leftover)
-            yield
-    except Timeout as error:
-        raise ValueError(
-            f"another process is writing to {folder}: wait for it, or give this run a name."
-        ) from error
-
-
-def _open_for_run(source: str, given: Mapping[str, Any]) -> Images:
-    """Open as many images as were asked for; if no number was, the notebooks' number, or all where there are fewer."""
-    seed = _as_type_of(SEED, given.get("seed", SEED), "seed")
-    if "n_images" in given:
-        return open_images(source, n=_as_type_of(N_IMAGES, given["n_images"], "n_images"), seed=seed)
-    try:
-        return open_images(source, n=N_IMAGES, seed=seed)
-    except ValueError:  # too few, or what the next line says again
-        return open_images(source, seed=seed)
-
-
-def _shared_parameters(
-    source: str, images: Images | None, checkpoint: Path, given: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Fix what all notebooks of a run share; train on the images, unless a checkpoint for them was given."""
-    shared = dict(given, images=source)
-    if given.get("checkpoint"):
-        shared["checkpoint"] = str(Path(given["checkpoint"]).expanduser().resolve())
-    if images is None:
-        return shared
-    # The notebooks must open the very images that are split for the training, or "held out" would mean nothing.
-    shared |= {"n_images": len(images), "seed": images.seed}
-    if not given.get("checkpoint"):
-        train_for_run(images, checkpoint, seed=images.seed)
-        shared["checkpoint"] = str(checkpoint.resolve())
-    return shared
-
-
-def _execute(notebook: Path, folder: Path, values: Mapping[str, Any]) -> Outcome:
-    """Execute one notebook; its copy appears in the folder when it is whole, under a name that tells how it ended."""
-    started = time.perf_counter()
-    done, failed = folder / notebook.name, folder / f"{notebook.stem}.failed.ipynb"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
-        copy = Path(scratch) / notebook.name
-        error = _run_papermill(notebook, copy, values)
-        target, stale = (failed, done) if error else (done, failed)
-        copy.replace(target)
-    stale.unlink(missing_ok=True)
-    seconds = time.perf_counter() - started
-    tqdm.write(f"{notebook.stem}: {f'FAILED, {error}' if error else 'done'} ({seconds:.0f} s)")
-    return Outcome(notebook.stem, target, seconds, error)
-
-
-def _run_papermill(notebook: Path, copy: Path, values: Mapping[str, Any]) -> str | None:
-    """Return what went wrong, or None."""
-    try:
-        papermill.execute_notebook(
-            # papermill takes braces in a path for a template's.
-            *(str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, copy)),
-            parameters=dict(values),
-            kernel_name="python3",
-            kernel_manager_class=_Kernel,
-            cwd=str(notebook.parent),
-            progress_bar={"desc": notebook.stem, "leave": False, "disable": None},
-        )
-    except PapermillExecutionError as error:
-        return f"{error.ename}: {error.evalue}"
-    except nbclient.exceptions.DeadKernelError:
-        return "its kernel died: perhaps the memory was not enough"
-    return None
 
 
 def _tidied(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:

@@ -1,12 +1,13 @@
 """The command line: exit statuses, messages without tracebacks, and what reaches the library."""
 
+import functools
 import subprocess
 import sys
 
 import pytest
 
 from aelib import __main__ as command_line
-from aelib import model, series
+from aelib import model, record, runs
 
 
 def test_help_is_quick_and_needs_no_keras():
@@ -29,12 +30,12 @@ def test_wrong_commands(words, capsys):
 @pytest.fixture
 def in_tmp_path(tmp_path, monkeypatch):
     """Let the command line work on tmp_path/notebooks and write to tmp_path/runs."""
-    real = series.run_series
-
-    def run_here(source, **options):
-        return real(source, notebooks=tmp_path / "notebooks", runs=tmp_path / "runs", **options)
-
-    monkeypatch.setattr(series, "run_series", run_here)
+    for name in ("run_series", "resume_series"):
+        here = functools.partial(
+            getattr(runs, name), notebooks=tmp_path / "notebooks", runs=tmp_path / "runs"
+        )
+        monkeypatch.setattr(runs, name, here)
+    monkeypatch.setattr(record, "RUNS", tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -52,6 +53,22 @@ def test_run_with_a_failing_notebook(write_notebook, in_tmp_path, capsys):
     assert err == "aelib: 01_a failed: ZeroDivisionError: division by zero\n"
     assert out.splitlines()[-1] == "results: runs/faces"
 
+    write_notebook("01_a.ipynb", "n: int = 1  # x", "n / 1")
+    assert command_line.main(["run", "--resume"]) == 0
+    assert "resuming faces: 0 of 1 are done" in capsys.readouterr().out
+
+
+def test_claims_of_a_run(write_notebook, in_tmp_path, capsys):
+    cell = "from aelib import claims; claims.claims_table([claims.check('I-held-out', 0.4, 0.1)])"
+    write_notebook("01_a.ipynb", "n: int = 1  # x", cell)
+    command_line.main(["run"])
+    capsys.readouterr()
+    assert command_line.main(["claims", "faces"]) == 0
+    by_name = capsys.readouterr().out
+    assert "I-held-out  shown   ≤ 1            0.4 ± 0.1  reproduced" in by_name
+    assert command_line.main(["claims", "runs/faces"]) == 0
+    assert capsys.readouterr().out == by_name
+
 
 @pytest.mark.parametrize(
     ("words", "expected"),
@@ -61,12 +78,16 @@ def test_run_with_a_failing_notebook(write_notebook, in_tmp_path, capsys):
         (["run", "-p", "m", "3"], "have no parameter 'm'; there are n"),
         (["run", "-f", "no.yaml"], "no.yaml"),
         (["run", "--notebooks", "09"], "no notebook begins with '09'"),
+        (["run", "-p", "n", "10"], "01_a.ipynb: n must be from 0 to 9, not '10'"),
+        (["run", "--resume", "-p", "n", "3"], "a resumed run keeps its notebooks and parameters"),
+        (["run", "--resume"], "there is no unfinished run"),
+        (["claims", "nothing"], "holds no run"),
         (["train", "--preset", "post9", "--out", "x"], "post3"),
         (["train", "--n", "10", "--validation", "20", "--out", "x"], "validation"),
     ],
 )
 def test_user_errors_are_one_line_and_status_2(write_notebook, in_tmp_path, capsys, words, expected):
-    write_notebook("01_a.ipynb", "n: int = 1  # x")
+    write_notebook("01_a.ipynb", "n: int = 1  # x [0..9]")
     assert command_line.main(words) == 2
     err = capsys.readouterr().err
     assert "Traceback" not in err
@@ -85,9 +106,9 @@ def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(series, "run_series", interrupted)
+    monkeypatch.setattr(runs, "run_series", interrupted)
     assert command_line.main(["run"]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "`run --resume` goes on" in capsys.readouterr().err
 
 
 def test_train_writes_a_checkpoint_with_its_settings(tmp_path, capsys):

@@ -7,6 +7,8 @@ import nbformat
 import pytest
 
 from aelib import series
+from aelib.claims import CLAIMS, MIME
+from aelib.parameters import assign, declared_parameters, read_profile
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 EVERY = sorted(FOLDER.glob("*.ipynb"))
@@ -27,8 +29,15 @@ def test_every_notebook_but_the_template_is_in_the_series():
 
 @pytest.mark.parametrize("path", sorted((FOLDER / "params").glob("*.yaml")), ids=lambda path: path.stem)
 def test_profiles_hold_parameters_of_the_series(path):
-    known = {name for notebook in EVERY for name in series.declared_parameters(notebook)}
-    assert set(series.read_parameters(path)) <= known
+    assert assign(read_profile(path), EVERY)
+
+
+def test_every_claim_is_checked_by_a_notebook():
+    sources = "\n".join(cell.source for path in STORED for cell in code_cells(path))
+    written = {path.name.partition("_")[0] for path in STORED}
+    awaited = [claim.key for claim in CLAIMS if not claim.key.startswith("A1-") or "A1" in written]
+    assert len(awaited) >= 40
+    assert [key for key in awaited if f'"{key}"' not in sources] == []
 
 
 @every_notebook
@@ -40,11 +49,19 @@ def test_is_valid_and_for_this_kernel(path):
 
 @every_notebook
 def test_parameters_are_literals_with_a_type_and_a_comment(path):
-    parameters = series.declared_parameters(path)
+    parameters = declared_parameters(path)
     assert {"images", "checkpoint", "n_images", "seed"} <= set(parameters)
-    assert (parameters["images"], parameters["checkpoint"]) == ("faces", "")
+    assert (parameters["images"].default, parameters["checkpoint"].default) == ("faces", "")
     cell = next(cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", ()))
     assert all(": " in line and "  # " in line for line in cell.source.splitlines())
+
+
+@every_notebook
+def test_numbers_have_a_range(path):
+    numbers = [p for p in declared_parameters(path).values() if p.kind in (int, float)]
+    assert [p.name for p in numbers if p.allowed is None] == [], (
+        "at the end of the comment: [1..], [0..1], [2..100 step 2]"
+    )
 
 
 @every_notebook
@@ -76,7 +93,7 @@ def test_is_stored_with_outputs_and_without_noise(path):
     assert outputs
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
     kinds = {kind for output in outputs for kind in output.get("data", {})}
-    assert kinds <= {"text/plain", "text/html", "text/markdown", "text/latex", "image/png"}
+    assert kinds <= {"text/plain", "text/html", "text/markdown", "text/latex", "image/png", MIME}
 
 
 @every_stored_notebook
