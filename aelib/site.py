@@ -1,0 +1,353 @@
+"""The site: notebooks, claims and cards of a run, or of the repository, as pages that open from the file system."""
+
+import ast
+import base64
+import importlib.util
+import io
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import nbformat
+import PIL.Image
+import yaml
+
+from aelib import crossrefs, faces, files
+from aelib.claims import MIME, Verdict
+from aelib.record import CLAIMS_RECORD, RUNS, ClaimRecord, RunRecord, read_claims, read_run
+from aelib.series import NOTEBOOKS, ROOT
+
+PACKAGE = ROOT / "aelib"
+"""The modules of the API reference."""
+PAGES = ROOT / "docs"
+"""The pages that are written by hand, as jinja2 templates, with Sphinx's configuration and style."""
+BUILT = ROOT / "build" / "site"
+"""Where the site of the repository goes."""
+
+_IN_THE_SERIES = re.compile(r"(\d\d|A\d)_\w+?(\.failed)?\.ipynb")
+_ROW = re.compile(r"^\| \[\w+\]\((\w+\.ipynb)\) \| ([^:|]+): ", re.MULTILINE)
+_LINK = re.compile(r"\[([^\]]*)\]\((\w+\.ipynb)\)")
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_CHECKPOINT = "checkpoint.json"
+_SHIPPED = ROOT / "data" / "checkpoints" / "faces-post3"  # aelib.model knows both, but brings Keras in
+_LEFT_BY_SPHINX = "searchindex.js"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A notebook as the site shows it.
+
+    Parameters
+    ----------
+    file : str
+        Its file name, without the mark of a failed one.
+    name : str
+        What the list of notebooks calls it, such as "Correlations".
+    notebook : nbformat.NotebookNode
+        The executed notebook.
+    thumbnail : str
+        Number of the figure that stands for it, such as "3.4"; the last one does if there is no such figure.
+    failed : bool
+        Whether it ended with an error.
+    """
+
+    file: str
+    name: str
+    notebook: nbformat.NotebookNode
+    thumbnail: str = ""
+    failed: bool = False
+
+    @property
+    def stem(self) -> str:
+        """File name without the suffix."""
+        return self.file.removesuffix(".ipynb")
+
+    @property
+    def number(self) -> str:
+        """Number as prose says it, such as "3" or "A1"."""
+        return crossrefs.notebook_number(self.file)
+
+    @property
+    def question(self) -> str:
+        """Title of the notebook."""
+        return str(self.notebook.cells[0].source).splitlines()[0].lstrip("# ")
+
+    @property
+    def picture(self) -> bytes | None:
+        """The figure that stands for it, as PNG; None if it has none."""
+        pngs = {k: _figures(cell)[-1] for k, cell in enumerate(self.notebook.cells) if _figures(cell)}
+        named = crossrefs.name_figures(self.notebook).items()
+        chosen = [pngs[k] for k, caption in named if caption.startswith(f"Figure {self.thumbnail}. ")]
+        every = chosen or list(pngs.values())
+        return base64.b64decode(every[-1]) if every else None
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a site is made of.
+
+    Parameters
+    ----------
+    run : pathlib.Path or None
+        Folder of the run; None for the notebooks of the repository.
+    record : RunRecord or None
+        What the run was asked, if it is known.
+    lessons : tuple of Lesson
+        The notebooks, in the order of the series.
+    claims : tuple of ClaimRecord
+        What they checked.
+    """
+
+    run: Path | None
+    record: RunRecord | None
+    lessons: tuple[Lesson, ...]
+    claims: tuple[ClaimRecord, ...]
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """How many claims earned each verdict, in the order of the verdicts; those that none earned are left out."""
+        counts = Counter(claim.verdict for claim in self.claims)
+        return {verdict.value: counts[verdict] for verdict in Verdict if counts[verdict]}
+
+    @property
+    def data(self) -> dict[str, Any] | None:
+        """Description of the run's images; None for the embedded faces, which have a card of their own."""
+        described = _read_if_there(self.run, "data.json")
+        return None if described is None or described["source"] == "faces" else described
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of the network."""
+        reference = _read_if_there(self.run, _CHECKPOINT)
+        if self.run and reference:
+            return self.run / reference["folder"]
+        trained = self.run / "checkpoint" if self.run else _SHIPPED
+        return trained if trained.exists() else _SHIPPED
+
+
+def build_site(run: Path | str | None = None, *, out: Path | None = None) -> tuple[Path, str]:
+    """Build the site of a run, or of the notebooks as they are stored in the repository.
+
+    Parameters
+    ----------
+    run : pathlib.Path, str or None
+        Folder of a run, or its name below `runs`; None for the repository's notebooks.
+    out : pathlib.Path or None
+        Where the site goes, in place of an older one; None for `site` in the run's folder, or `build/site`.
+
+    Returns
+    -------
+    pathlib.Path
+        The home page.
+    str
+        Sphinx's warnings; empty if all is well.
+
+    Raises
+    ------
+    ValueError
+        If there is no such run, it has no notebook yet, `out` holds something else, or Sphinx is not installed.
+    RuntimeError
+        If Sphinx fails.
+    """
+    material = read_material(run)
+    out = out or (material.run / "site" if material.run else BUILT)
+    if out.exists() and any(out.iterdir()) and not (out / _LEFT_BY_SPHINX).exists():
+        raise ValueError(f"{out} holds something else than a site: choose another folder (--out).")
+    with tempfile.TemporaryDirectory(prefix="aelib-site-") as scratch, files.replacing(out) as fresh:
+        sources = Path(scratch) / "sources"
+        write_sources(material, sources)
+        warnings = _call_sphinx(sources, fresh)
+        shutil.rmtree(out, ignore_errors=True)
+    return out / "index.html", warnings
+
+
+def read_material(run: Path | str | None = None) -> Material:
+    """Collect what a site is made of.
+
+    Parameters
+    ----------
+    run : pathlib.Path, str or None
+        Folder of a run, or its name below `runs`; None for the repository's notebooks.
+
+    Returns
+    -------
+    Material
+        Its notebooks and claims. What a run has not written yet is left out.
+
+    Raises
+    ------
+    ValueError
+        If there is no such run, or it has no notebook yet.
+    """
+    if run is None:
+        lessons = _read_lessons(NOTEBOOKS)
+        return Material(None, None, lessons, _shown_claims(lessons))
+    folder = next((f for f in (Path(run), RUNS / run) if (f / "notebooks").is_dir()), None)
+    if folder is None:
+        raise ValueError(f"there is no run {str(run)!r}, neither as a folder nor below {RUNS}.")
+    lessons = _read_lessons(folder / "notebooks")
+    claims = read_claims(folder) if (folder / CLAIMS_RECORD).exists() else _shown_claims(lessons)
+    return Material(folder.resolve(), read_run(folder), lessons, claims)
+
+
+def _read_lessons(folder: Path) -> tuple[Lesson, ...]:
+    names = dict(_ROW.findall((NOTEBOOKS / "README.md").read_text(encoding="utf-8")))
+    paths = sorted(path for path in folder.glob("*.ipynb") if _IN_THE_SERIES.fullmatch(path.name))
+    if not paths:
+        raise ValueError(f"there is no executed notebook in {folder} yet.")
+    thumbnails = yaml.safe_load((PAGES / "thumbnails.yaml").read_text(encoding="utf-8"))
+    lessons = []
+    for path in paths:
+        file = path.name.replace(".failed.", ".")
+        name = names.get(file) or file.partition("_")[2].removesuffix(".ipynb").replace("_", " ").capitalize()
+        lessons.append(
+            Lesson(
+                file, name, nbformat.read(path, as_version=4), thumbnails.get(file[:2], ""), file != path.name
+            )
+        )
+    return tuple(lessons)
+
+
+def _shown_claims(lessons: tuple[Lesson, ...]) -> tuple[ClaimRecord, ...]:
+    found = {
+        entry["id"]: ClaimRecord(**entry, notebook=lesson.stem, images="faces")
+        for lesson in lessons
+        for cell in lesson.notebook.cells
+        for output in cell.get("outputs", ())
+        for entry in output.get("data", {}).get(MIME, ())
+    }
+    return tuple(found.values())
+
+
+def _figures(cell: nbformat.NotebookNode) -> list[str]:
+    shown = [output.get("data", {}) for output in cell.get("outputs", ())]
+    return [data["image/png"] for data in shown if "image/png" in data]
+
+
+def _read_if_there(folder: Path | None, name: str) -> Any:
+    return files.read_json(folder / name) if folder and (folder / name).exists() else None
+
+
+def write_sources(material: Material, folder: Path) -> None:
+    """Write what Sphinx makes the site of.
+
+    Parameters
+    ----------
+    material : Material
+        What the site shows.
+    folder : pathlib.Path
+        An empty folder, or one that is not there yet.
+    """
+    shutil.copytree(
+        PAGES, folder, ignore=shutil.ignore_patterns("*.md", "*.yaml", "__pycache__"), dirs_exist_ok=True
+    )
+    targets = crossrefs.find_targets({lesson.file: lesson.notebook for lesson in material.lessons})
+    (folder / "notebooks").mkdir()
+    (folder / "pictures").mkdir()
+    for lesson in material.lessons:
+        nbformat.write(_for_the_site(lesson, targets), folder / "notebooks" / lesson.file)
+        if lesson.picture:
+            _write_thumbnail(lesson.picture, folder / "pictures" / f"{lesson.stem}.png")
+    listed = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
+    kept = _LINK.sub(lambda m: m[0] if m[2] in targets.pages.values() else m[1], listed)
+    files.write_text(folder / "notebooks" / "README.md", kept)
+    shutil.copy(ROOT / "data" / "gallery.png", folder / "pictures")
+    _write_pages(material, folder)
+
+
+def _for_the_site(lesson: Lesson, targets: crossrefs.Targets) -> nbformat.NotebookNode:
+    """Link the references, name the figures, and leave out what is dead without a kernel."""
+    notebook = nbformat.from_dict(lesson.notebook)
+    notebook.metadata.pop("widgets", None)
+    captions = crossrefs.name_figures(notebook)
+    for k, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            cell.source = crossrefs.link(cell.source, targets, here=lesson.number)
+        elif cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]
+            cell.metadata["mystnb"] = {"image": {"alt": captions.get(k, "Figure")}}
+    return notebook
+
+
+def _write_thumbnail(png: bytes, path: Path) -> None:
+    picture = PIL.Image.open(io.BytesIO(png)).convert("RGB")
+    picture.thumbnail((640, 640), PIL.Image.Resampling.LANCZOS)
+    picture.save(path, optimize=True)
+
+
+def _write_pages(material: Material, folder: Path) -> None:
+    """Fill the templates in; a page that has nothing to say is left out."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGES),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # markdown
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["plain"] = _as_plain_text
+    card = material.checkpoint / "README.md"
+    context = {
+        "material": material,
+        "factors": faces.factor_table(),
+        "card": card.read_text(encoding="utf-8") if card.exists() else "",
+        "network": files.read_json(material.checkpoint / _CHECKPOINT),
+        "versions": (_read_if_there(material.run, "versions.json") or [{}])[-1],
+        "modules": _modules(),
+        "names": _names(),
+    }
+    for page in PAGES.glob("*.md"):
+        if text := environment.get_template(page.name).render(context).strip():
+            files.write_text(folder / page.name, text + "\n")
+
+
+def _as_plain_text(text: str) -> str:
+    """Escape what markdown would take for its own."""
+    return re.sub(r"([\\`*_{}\[\]<>#$|~])", r"\\\1", str(text))
+
+
+def _modules() -> list[str]:
+    """List the public modules from the lowest layer up: a module builds on those before it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    names = [name for layer in reversed(layers) for name in re.findall(r"\w+", layer)]
+    there = {path.stem for path in PACKAGE.glob("[a-z]*")}
+    return [f"aelib.{name}" for name in names if name in there]
+
+
+def _names() -> dict[str, str]:
+    """List what `import aelib` offers beside its modules: name to where it is documented."""
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    offered = [node for node in stub.body if isinstance(node, ast.ImportFrom) and node.module]
+    return {alias.name: _origin(str(node.module), alias.name) for node in offered for alias in node.names}
+
+
+def _origin(module: str, name: str) -> str:
+    """Follow a name through re-exports; to import it would be simpler, but bring Keras in."""
+    path = PACKAGE / f"{module}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8")) if path.exists() else ast.Module([], [])
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module]
+    for node in imports:
+        if str(node.module).startswith("aelib.") and name in {alias.name for alias in node.names}:
+            return _origin(str(node.module).removeprefix("aelib."), name)
+    return f"aelib.{module}.{name}"
+
+
+def _call_sphinx(sources: Path, out: Path) -> str:
+    """Return Sphinx's warnings. It runs on its own: it imports the modules without Keras."""
+    if importlib.util.find_spec("sphinx") is None:
+        raise ValueError("the site needs Sphinx: make venv installs it, or pip install -e '.[site]'.")
+    warnings = sources.parent / "warnings.txt"
+    options = ["-q", "--no-color", "-w", str(warnings), "-d", str(sources.parent / "doctrees")]
+    command = [sys.executable, "-m", "sphinx", *options, str(sources), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"Sphinx failed: {done.stderr}")
+    return warnings.read_text(encoding="utf-8").strip()

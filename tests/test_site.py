@@ -1,0 +1,303 @@
+"""The site as a reader gets it: opened from the file system, on a wide and on a narrow screen."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+
+from aelib import crossrefs, record, site
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WIDTHS = (390, 1280)
+_LOADED = {"img": "src", "script": "src", "link": "href", "source": "src", "iframe": "src", "object": "data"}
+_LOADING_LINKS = {"stylesheet", "icon", "preload", "shortcut icon", "modulepreload", "manifest"}
+
+
+class Page(HTMLParser):
+    """What a page links to, loads and can be linked at."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.without_text: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids |= {given[key] for key in ("id", "name") if given.get(key)}
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+        loads = tag != "link" or given.get("rel") in _LOADING_LINKS
+        if loads and given.get(_LOADED.get(tag)):
+            self.loaded.append(given[_LOADED[tag]])
+        if tag == "img" and not given.get("alt", "").strip():
+            self.without_text.append(given["src"])
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> tuple[Path, str]:
+    """Build the site of the notebooks as they are stored; return its folder and what was said on the way."""
+    folder = tmp_path_factory.mktemp("site") / "site"
+    command = [sys.executable, "-m", "aelib", "site", "--out", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stderr
+
+
+@pytest.fixture(scope="session")
+def pages(built) -> dict[Path, Page]:
+    """Read all pages."""
+    return {path: Page(path) for path in sorted(built[0].rglob("*.html"))}
+
+
+def test_is_built_without_a_warning(built):
+    assert built[1] == ""
+
+
+def test_every_notebook_and_public_module_has_a_page(pages, built):
+    there = {path.relative_to(built[0]).with_suffix("").as_posix() for path in pages}
+    assert {f"notebooks/{lesson.stem}" for lesson in site.read_material().lessons} <= there
+    public = {path.stem for path in site.PACKAGE.glob("[a-z]*") if path.suffix == ".py" or path.is_dir()}
+    assert {f"api/aelib.{name}" for name in public} <= there
+    assert {"index", "images", "model", "api", "search"} <= there
+
+
+def test_no_internal_link_is_dead(pages):
+    dead = []
+    for path, page in pages.items():
+        for link in page.links:
+            url = urlsplit(link)
+            if url.scheme in ("http", "https", "mailto"):
+                continue
+            target = (path.parent / unquote(url.path)).resolve() if url.path else path
+            known = target in pages if target.suffix == ".html" else target.is_file()
+            if not known or (url.fragment and unquote(url.fragment) not in pages[target].ids | {"", "top"}):
+                dead.append(f"{path.name}: {link}")
+    assert dead == []
+
+
+def test_all_that_pages_load_lies_beside_them(pages):
+    lost = [
+        f"{path.name}: {address}"
+        for path, page in pages.items()
+        for address in page.loaded
+        if not address.startswith("data:") and not (path.parent / unquote(urlsplit(address).path)).is_file()
+    ]
+    assert lost == []
+
+
+def test_no_style_sheet_asks_another_host(built):
+    styles = {path: path.read_text(encoding="utf-8") for path in built[0].rglob("*.css")}
+    asked = [
+        (path.name, url)
+        for path, css in styles.items()
+        for url in re.findall(r"(?:url\(|@import)[^;)]+", css)
+    ]
+    assert [found for found in asked if "//" in found[1] and "data:" not in found[1]] == []
+
+
+def test_every_picture_says_what_it_shows(pages):
+    assert {path.name: page.without_text for path, page in pages.items() if page.without_text} == {}
+
+
+def test_references_between_notebooks_are_links(pages, built):
+    notebook = pages[built[0] / "notebooks" / "03_correlations.html"]
+    assert {"#figure-3-11", "#section-3-3", "09_principal_components.html"} <= set(notebook.links)
+    assert {"figure-3-11", "section-3-3"} <= notebook.ids
+
+
+def test_the_figures_of_the_home_page_exist():
+    for lesson in site.read_material().lessons:
+        captions = crossrefs.name_figures(lesson.notebook).values()
+        assert any(caption.startswith(f"Figure {lesson.thumbnail}. ") for caption in captions), lesson.file
+
+
+# A run's report
+
+
+@pytest.fixture
+def run_folder(tmp_path) -> Path:
+    """Write what a run of two notebooks on photographs leaves, one of which failed."""
+    folder = tmp_path / "runs" / "holiday"
+    (folder / "notebooks").mkdir(parents=True)
+    first = "# Is it so?\n\nSee Figure 1.1 and notebooks 2 and 3."
+    cells = [nbformat.v4.new_markdown_cell(first), nbformat.v4.new_code_cell("1 / 0")]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"widgets": {"state": {}}})
+    nbformat.write(notebook, folder / "notebooks" / "01_one.ipynb")
+    nbformat.write(notebook, folder / "notebooks" / "02_two.failed.ipynb")
+    done = record.NotebookRecord({"n_images": 300}, state="done", seconds=12.0)
+    failed = record.NotebookRecord({}, state="failed", error="ZeroDivisionError: division by zero")
+    record.write_run(folder, record.RunRecord("photos:x", "", 300, 7, {"01_one": done, "02_two": failed}))
+    claim = record.ClaimRecord(
+        "I-x", "I", "A|B <c> _d_.", "$5", "share", "≥ 0.9", 0.95, 0.01, "reproduced", "01_one", "photos:x"
+    )
+    record.write_claims(folder, [claim])
+    return folder
+
+
+def test_a_run_is_reported_with_what_it_has(run_folder, tmp_path):
+    site.write_sources(site.read_material(run_folder), tmp_path / "sources")
+    page = {path.stem: path.read_text(encoding="utf-8") for path in (tmp_path / "sources").glob("*.md")}
+    assert "**holiday**" in page["index"]
+    assert "ended with an error" in page["index"]
+    assert "division by zero" in page["run"]
+    assert r"A\|B \<c\> \_d\_." in page["claims"]
+    assert "0.95 ± 0.01" in page["claims"]
+    assert "Of 1 claims of the source, 1 is *reproduced*" in page["index"]
+    copy = nbformat.read(tmp_path / "sources" / "notebooks" / "01_one.ipynb", as_version=4)
+    assert copy.cells[0].source.endswith("See Figure 1.1 and notebooks [2](02_two.ipynb) and 3.")
+    assert "widgets" not in copy.metadata
+    listed = (tmp_path / "sources" / "notebooks" / "README.md").read_text(encoding="utf-8")
+    assert "03_correlations.ipynb" not in listed
+
+
+def test_a_run_is_found_by_its_name(run_folder, monkeypatch):
+    monkeypatch.setattr(site, "RUNS", run_folder.parent)
+    assert site.read_material("holiday").run == run_folder.resolve()
+    with pytest.raises(ValueError, match="there is no run 'work'"):
+        site.read_material("work")
+
+
+def test_a_run_without_a_notebook_is_refused(run_folder):
+    shutil.rmtree(run_folder / "notebooks")
+    (run_folder / "notebooks").mkdir()
+    with pytest.raises(ValueError, match="no executed notebook"):
+        site.read_material(run_folder)
+
+
+def test_a_folder_with_something_else_stays(run_folder, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(ValueError, match="something else than a site"):
+        site.build_site(run_folder, out=tmp_path / "mine")
+    assert (tmp_path / "mine" / "letter.txt").exists()
+
+
+# In a browser
+
+
+class Browser:
+    """Headless Chromium, spoken to in its DevTools protocol through pipes."""
+
+    def __init__(self, profile: str):
+        options = [
+            "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", "--remote-debugging-pipe", f"--user-data-dir={profile}",
+        ]  # fmt: skip
+        script = 'exec "$0" "$@" 3<&0 4>&1 >/dev/null 2>&1'  # Chromium reads from 3 and writes to 4
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen(["sh", "-c", script, CHROMIUM, *options, "about:blank"], **pipes)
+        self.number, self.session, self.waiting, self.events = 0, None, b"", []
+        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.ask(f"{domain}.enable")
+
+    def ask(self, method: str, **params):
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        self.process.stdin.write(json.dumps(message).encode() + b"\0")
+        self.process.stdin.flush()
+        while (answer := self._next()).get("id") != self.number:
+            self.events.append(answer)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def _next(self):
+        while b"\0" not in self.waiting:
+            more = self.process.stdout.read1(65536)
+            assert more, "Chromium has ended"
+            self.waiting += more
+        message, _, self.waiting = self.waiting.partition(b"\0")
+        return json.loads(message)
+
+    def open(self, url: str) -> None:
+        """Open a page and wait until it is there, formulas included."""
+        self.events.clear()
+        self.ask("Page.navigate", url=url)
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._next())
+        self.tell("window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => 1) : 1")
+
+    def tell(self, expression: str):
+        """Return the value of a JavaScript expression."""
+        asked = self.ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        return asked["result"].get("value")
+
+    def complaints(self) -> list[str]:
+        """Return errors in the console and requests to other hosts since the page was opened."""
+        found = []
+        for event in self.events:
+            said, method = event.get("params", {}), event.get("method")
+            if method == "Runtime.exceptionThrown":
+                found.append(str(said["exceptionDetails"]))
+            elif method == "Runtime.consoleAPICalled" and said["type"] in ("error", "assert"):
+                found.append(str(said["args"]))
+            elif method == "Log.entryAdded" and said["entry"]["level"] == "error":
+                found.append(said["entry"]["text"])
+            elif method == "Network.requestWillBeSent":
+                url = said["request"]["url"]
+                found += [] if url.startswith(("file:", "data:", "blob:", "about:")) else [url]
+        return found
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.terminate()
+        self.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: the pages were not opened in a browser")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        opened = Browser(profile)
+        yield opened
+        opened.close()
+
+
+def test_every_page_is_clean_at_both_widths(browser, pages):
+    wrong = []
+    for path in pages:
+        browser.open(path.as_uri())
+        wrong += [f"{path.name}: {complaint}" for complaint in browser.complaints()]
+        broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)"
+        wrong += [f"{path.name}: no picture {source}" for source in browser.tell(broken)]
+        for width in WIDTHS:
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+            browser.ask("Emulation.setDeviceMetricsOverride", **size)
+            wide = browser.tell("document.documentElement.scrollWidth")
+            wrong += [f"{path.name}: {wide} px wide on {width}"] if wide > width else []
+    assert wrong == []
+
+
+def test_formulas_are_drawn(browser, built):
+    browser.open((built[0] / "notebooks" / "03_correlations.html").as_uri())
+    assert browser.tell("document.querySelectorAll('mjx-container svg').length") > 20
+    assert browser.tell("document.querySelectorAll('[data-mml-node=merror]').length") == 0
+
+
+def test_search_finds_a_notebook_without_a_server(browser, built):
+    browser.open((built[0] / "search.html").as_uri() + "?q=pearson")
+    give_up = time.monotonic() + 60
+    found = ""
+    while "03_correlations.html" not in found and time.monotonic() < give_up:
+        time.sleep(0.2)
+        found = browser.tell("document.getElementById('search-results').innerHTML")
+    assert "03_correlations.html" in found
+    assert browser.complaints() == []
