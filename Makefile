@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # The first Python of a version that TensorFlow has wheels for.
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c '$(FITS)' 2>&- && echo $(p))) python3)
-IMAGES ?= faces
+IMAGES ?=
 CONSTRAINTS ?= constraints.txt
 # More words for `python -m aelib run` or `train`: make run ARGS="--notebooks 01 -p seed 8"
 ARGS ?=
@@ -14,7 +14,7 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help venv run test lint lab bench store checkpoint data-check constraints coverage clean
+.PHONY: help venv run test lint lab site bench store checkpoint data-check constraints coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -35,7 +35,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 run: $(READY)  ## execute the notebooks into runs/ (IMAGES=photos:PATH trains on photographs first)
-	@$(BIN)/python -m aelib run --images '$(IMAGES)' $(ARGS)
+	@$(BIN)/python -m aelib run $(if $(IMAGES),--images '$(IMAGES)') $(ARGS)
 
 test: $(READY)  ## tests, doctests and notebooks
 	@$(BIN)/python -m pytest --quiet --nbval-lax tests aelib $(sort $(wildcard notebooks/[0-9A-Z]*_*.ipynb)) $(ARGS)
@@ -50,6 +50,9 @@ lint: $(READY)  ## style, types, layers and docstrings
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks --MappingKernelManager.transport_encryption=auto $(ARGS)
+
+site: $(READY)  ## pages to read, in build/site (RUN=NAME: in that run's folder)
+	@$(BIN)/python -m aelib site $(RUN) $(ARGS)
 
 bench: $(READY)  ## speed and memory beside the tools that one would pick instead (some minutes)
 	@$(BIN)/python -m benchmarks

@@ -8,11 +8,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from scipy.stats import t as student
 
 from aelib.audits import copying_audit, held_out_log_likelihood, round_trip, two_sample_test
 from aelib.blocks import checked_blocks
 from aelib.features import BATCH, FeatureMap, extract
-from aelib.fidelity import Score, density_coverage, frechet_distance, kernel_distance, precision_recall
+from aelib.fidelity import LEVEL, Score, density_coverage, frechet_distance, kernel_distance, precision_recall
 from aelib.moments import measure_moments
 
 FLOOR = "training z-points"
@@ -57,46 +58,74 @@ class Comparison:
         One row per sampler, of its z-points themselves: log_likelihood (nats per held-out point; not-a-number without
         a density), accuracy and p_value of a neural two-sample test, copied (share) with copying_p_value and copying
         (verdict), and round_trip (not-a-number without an encoder).
+    halves : pandas.DataFrame
+        One row per sampler, feature space and draw: frechet (not extrapolated), kernel, precision, recall, density and
+        coverage of a half of the samples. All rows of a draw have the same half of the held-out z-points.
     n : int
         Number of z-points behind every score, on either side.
     """
 
     table: pd.DataFrame
     points: pd.DataFrame
+    halves: pd.DataFrame
     n: int
 
     def excess(self, over: str, *, score: str = "frechet") -> pd.DataFrame:
         r"""Return what each sampler has left of another one's distance above the floor.
 
-        :math:`(s - s_\text{floor}) / (s_\text{over} - s_\text{floor})`: 1 for the other one, 0 at the floor.
+        :math:`(s - s_\text{floor}) / (s_\text{over} - s_\text{floor})`: 1 for the other one, 0 at the floor. All three
+        scores err together, for they have the held-out z-points in common, so the interval comes from half-samples of
+        all of them at once: it is Fieller's for the ratio of two correlated normal numbers [1]_. What a sampler is
+        fitted to stays as it is.
 
         Parameters
         ----------
         over : str
             Name of the sampler that counts as 1.
         score : str
-            A column of the table.
+            A score of the table: frechet, kernel, precision, recall, density or coverage.
 
         Returns
         -------
-        pandas.DataFrame
-            One row per sampler, one column per feature space.
+        pandas.DataFrame, columns value, low and high
+            One row per sampler and feature space, as in the table, with the ends of the 95 % interval. They are
+            infinite where the other sampler's own score cannot be told from the floor.
 
         Raises
         ------
         ValueError
             If there is no such sampler or score, or the other one is itself at the floor.
+
+        References
+        ----------
+        .. [1] E. C. Fieller (1954), Some problems in interval estimation, Journal of the Royal Statistical Society B
+           16, 175-185.
         """
-        if over not in self.points.index or score not in self.table.columns:
+        if over not in self.points.index or score not in self.halves.columns:
             raise ValueError(
                 f"there is no sampler {over!r} or no score {score!r}; choose of {list(self.points.index)} and "
-                f"{list(self.table.columns)}."
+                f"{list(self.halves.columns)}."
             )
-        values = self.table[score].unstack("features").reindex(self.points.index)
-        above = values - values.loc[FLOOR]
-        if (above.loc[over] == 0).any():
+        halves = self.halves[score].unstack("draw").reindex(self.table.index)
+        above = pd.concat([self.table[score], halves], axis=1)
+        above -= above.loc[FLOOR].reindex(above.index, level="features")
+        whole = above.loc[over].reindex(above.index, level="features")
+        if (whole[score] == 0).any():
             raise ValueError(f"{over!r} is at the floor itself, so nothing can be measured against it.")
-        return above / above.loc[over]
+        ratios = [_ratio(part, of) for part, of in zip(above.to_numpy(), whole.to_numpy(), strict=True)]
+        return pd.DataFrame(ratios, index=self.table.index, columns=["value", "low", "high"])
+
+
+def _ratio(part: Float[np.ndarray, " m"], whole: Float[np.ndarray, " m"]) -> tuple[float, ...]:
+    """Return the ratio of two numbers and its interval; their half-samples follow them."""
+    covariance = np.cov(part[1:], whole[1:])
+    # A half and its complement err by the same amount, so only half of the draws count.
+    square = student(len(part) // 2).ppf(0.5 + LEVEL / 2) ** 2 * covariance
+    leading, middle = whole[0] ** 2 - square[1, 1], part[0] * whole[0] - square[0, 1]
+    if leading <= 0:
+        return part[0] / whole[0], -math.inf, math.inf
+    width = math.sqrt(max(middle**2 - leading * (part[0] ** 2 - square[0, 0]), 0.0))
+    return part[0] / whole[0], (middle - width) / leading, (middle + width) / leading
 
 
 def compare(
@@ -171,7 +200,8 @@ def compare(
     rng = np.random.default_rng(random_state)
     truth, floor = (cloud[np.sort(rng.permutation(len(cloud))[:n])] for cloud in (z_test, z_train))
     seen = {name: _Seen(points, decode, encode, features) for name, points in (("", truth), (FLOOR, floor))}
-    rows, points = [], []
+    scores: dict[tuple[str, str], dict[str, Score]] = {}
+    points = []
     for name in (FLOOR, *samplers):
         sampler = samplers.get(name)
         if sampler is not None:
@@ -179,14 +209,20 @@ def compare(
             seen[name] = _Seen(drawn, decode, encode, features)
         for space in features:
             real, generated = (seen[which].features[space] for which in ("", name))
-            scores = _feature_scores(real, generated, draws, random_state)
-            rows.append({"sampler": name, "features": space, **scores})
+            scores[name, space] = _feature_scores(real, generated, draws, random_state)
         row = _point_scores(sampler, seen[name], truth, z_train, z_test, random_state)
         points.append({"sampler": name, **row})
         if name != FLOOR:
             del seen[name]
     return Comparison(
-        pd.DataFrame(rows).set_index(["sampler", "features"]), pd.DataFrame(points).set_index("sampler"), n
+        pd.DataFrame({key: _row(found) for key, found in scores.items()}).T.rename_axis(
+            ["sampler", "features"]
+        ),
+        pd.DataFrame(points).set_index("sampler"),
+        pd.concat(
+            {key: _halves(found) for key, found in scores.items()}, names=["sampler", "features", "draw"]
+        ),
+        n,
     )
 
 
@@ -241,18 +277,26 @@ def _drawn(sampler: Sampler, name: str, n: int, d: int, random_state: int) -> Fl
 
 def _feature_scores(
     real: np.ndarray, generated: np.ndarray, draws: int, random_state: int
-) -> dict[str, float]:
+) -> dict[str, Score]:
     found: dict[str, Score] = {}
     found["frechet"] = frechet_distance(real, generated, floor="none", draws=draws, random_state=random_state)
     found["kernel"] = kernel_distance(real, generated, floor="none", draws=draws, random_state=random_state)
     for both in (precision_recall, density_coverage):
         result = both(real, generated, floor="none", draws=draws, random_state=random_state)
         found.update(result._asdict())
+    return found
+
+
+def _row(scores: dict[str, Score]) -> dict[str, float]:
     return {
         key: value
-        for name, score in found.items()
+        for name, score in scores.items()
         for key, value in ((name, score.value), (f"{name}_low", score.low), (f"{name}_high", score.high))
     }
+
+
+def _halves(scores: dict[str, Score]) -> pd.DataFrame:
+    return pd.DataFrame({name: score.halves for name, score in scores.items()})
 
 
 def _point_scores(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -30,11 +30,18 @@ class Score:
         Its standard error over both samples, in the same unit.
     floor : float
         The score of other real images in place of the generated ones; not-a-number where there is none.
+    halves : array of float64, shape (draws,)
+        The score of the half-samples behind the standard error, not extrapolated; empty where there are none. With one
+        seed, and as many images of each kind, it is always the same halves of the real images: scores can be compared
+        draw by draw.
     """
 
     value: float
     standard_error: float
     floor: float = math.nan
+    halves: Float[np.ndarray, " draws"] = field(
+        default_factory=lambda: np.empty(0), repr=False, compare=False
+    )
 
     @property
     def low(self) -> float:
@@ -139,7 +146,8 @@ def _scores(
         if extrapolated:
             lowest = 2.0 * lowest - _half_sampled(statistic, base, other, draws, rng).mean(axis=0)
     spread = halves.std(axis=0, ddof=1)
-    return [Score(float(v), float(s), float(f)) for v, s, f in zip(value, spread, lowest, strict=True)]
+    columns = zip(value, spread, lowest, halves.T, strict=True)
+    return [Score(float(v), float(s), float(f), half) for v, s, f, half in columns]
 
 
 def _floor_samples(

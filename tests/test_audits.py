@@ -88,6 +88,27 @@ def test_a_nonlinear_classifier_sees_what_a_linear_one_cannot():
         assert np.abs(found.directions[0]).argmax() == 1
 
 
+def test_size_of_the_neural_test():
+    alarms = [
+        two_sample_test(*clouds(400 + s, 60, 60), classifier="neural").p_value < 0.05 for s in range(40)
+    ]
+    # At most 5 % by construction; P(7 or more of 40) is 0.003.
+    assert sum(alarms) < 7
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_network_does_not_stop_before_it_has_found_a_correlation(seed):
+    rng = np.random.default_rng(20 + seed)
+    real, generated = rng.standard_normal((2, 2000, 10))
+    generated[:, 1] = 0.7 * generated[:, 0] + np.sqrt(0.51) * generated[:, 1]
+    assert two_sample_test(real, generated, random_state=seed).p_value > 0.001
+    found = two_sample_test(real, generated, classifier="neural", random_state=seed)
+    # Knowing both laws one is right 65 % of the time (Monte Carlo with 400 000 points of each).
+    assert found.low > 0.58
+    assert found.high < 0.69
+    assert np.square(found.directions[:, :2]).sum() > 0.9 * np.square(found.directions).sum()
+
+
 def test_bad_two_sample_tests_are_refused():
     real, generated = clouds(3, 20, 7)
     with pytest.raises(ValueError, match="8 points or more each, not 20 and 7"):
@@ -147,3 +168,56 @@ def test_an_impossible_point_is_worth_minus_infinity():
     found = held_out_log_likelihood(Box(), np.array([[0.0], [2.0]]))
     assert found.value == -np.inf
     assert np.isnan(found.standard_error)
+
+
+SINGULAR = {
+    "n < d": np.random.default_rng(9).standard_normal((10, 30)) + 5,
+    "rank 1": np.random.default_rng(10).standard_normal((40, 1)) @ np.ones((1, 4)) - 3,
+    "one component": np.random.default_rng(11).exponential(size=(40, 1)),
+}
+
+
+@pytest.mark.parametrize("name", SINGULAR)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_audits_of_few_points_singular_clouds_and_one_component(name, dtype):
+    cloud = SINGULAR[name].astype(dtype)
+    half = len(cloud) // 2
+    copies = copying_audit(cloud[:half], cloud[:half], cloud[half:])
+    assert (copies.share, copies.distance_ratio) == (1.0, 0.0)
+    for classifier in ("linear", "neural"):
+        apart = two_sample_test(cloud, cloud + 40, classifier=classifier)
+        assert apart.accuracy == 1.0
+        assert np.isfinite(apart.directions).all()
+    covariance = np.atleast_2d(np.cov(cloud.T))
+    back = round_trip(cloud, cloud + 0.5 * (cloud - cloud.mean(axis=0)), covariance=covariance)
+    centred = cloud - cloud.mean(axis=0, dtype=float)
+    slow = 0.5 * np.sqrt(np.einsum("ij,jk,ik->i", centred, np.linalg.pinv(covariance, 1e-6), centred))
+    assert back.value == pytest.approx(slow.mean(), rel=1e-3)
+
+
+def test_bad_points_are_refused_by_every_audit():
+    good, bad = np.eye(20, 3), np.full((20, 3), np.nan)
+    for audit in (
+        lambda z: copying_audit(z, good, good),
+        lambda z: copying_audit(good, z, good),
+        lambda z: two_sample_test(good, z),
+        lambda z: round_trip(z, z, covariance=np.eye(3)),
+        lambda z: held_out_log_likelihood(Normal(np.zeros(3), np.eye(3)), z),
+    ):
+        with pytest.raises(ValueError, match="must be finite"):
+            audit(bad)
+        with pytest.raises(ValueError, match="shape"):
+            audit(np.zeros(3))
+    with pytest.raises(ValueError, match="draws be at least 1"):
+        copying_audit(good, good, good, draws=0)
+    with pytest.raises(ValueError, match="n_directions must be 1 to 3, not 4"):
+        two_sample_test(good, good, n_directions=4)
+
+
+def test_a_sampler_without_sense_is_refused():
+    class Lost:
+        def score_samples(self, z):
+            return np.full(len(z), np.nan)
+
+    with pytest.raises(ValueError, match="not-a-number at some points"):
+        held_out_log_likelihood(Lost(), np.eye(3))

@@ -4,7 +4,16 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 
-from aelib.features import FactorReader, PixelPCA, RandomConvolutions, _random_layers, extract, image_batches
+from aelib.faces import render, sample_factors
+from aelib.features import (
+    CellContrast,
+    FactorReader,
+    PixelPCA,
+    RandomConvolutions,
+    _random_layers,
+    extract,
+    image_batches,
+)
 from aelib.images import Images
 
 RNG = np.random.default_rng(0)
@@ -83,15 +92,42 @@ def test_random_convolutions_agree_with_the_slow_way():
     np.testing.assert_allclose(found, slow_features(PHOTOS[:4], features), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("grid", [1, 2, 3, 4])
+def test_the_smallest_images_that_are_allowed_have_finite_features(grid):
+    features = RandomConvolutions(channels=(2, 2, 2), grid=grid)
+    for side in (8 * grid, 8 * grid + 1, 8 * grid + 5):
+        images = np.random.default_rng(side).random((2, side, side, 3))
+        assert np.isfinite(features.transform(images)).all()
+    with pytest.raises(ValueError, match=f"images must have {8 * grid} pixels"):
+        features.transform(np.zeros((2, 8 * grid - 1, 8 * grid - 1, 3)))
+
+
 def test_random_convolutions_depend_on_their_seed_but_not_on_brightness():
     first = RandomConvolutions(seed=1).transform(PHOTOS)
     np.testing.assert_allclose(RandomConvolutions(seed=1).transform(PHOTOS[::-1])[::-1], first, rtol=1e-5)
     assert not np.allclose(RandomConvolutions(seed=2).transform(PHOTOS), first)
     np.testing.assert_allclose(RandomConvolutions(seed=1).transform(PHOTOS + 0.3), first, atol=1e-4)
-    with pytest.raises(ValueError, match="images must have 16 pixels a side or more"):
-        RandomConvolutions().transform(PHOTOS[:, :8, :8])
+    with pytest.raises(ValueError, match="images must have 32 pixels a side or more"):
+        RandomConvolutions().transform(PHOTOS[:, :31, :31])
     with pytest.raises(ValueError, match="at least one number of filters"):
         RandomConvolutions(channels=())
+
+
+def test_cell_contrasts_are_those_of_loops_over_cells():
+    found = CellContrast(cells=4).transform(PHOTOS)
+    grey = PHOTOS.mean(axis=-1)
+    for row, column in np.ndindex(4, 4):
+        cell = grey[:, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8].reshape(40, -1)
+        # The images are read in float32.
+        np.testing.assert_allclose(found[:, 4 * row + column], cell.std(axis=1), rtol=1e-5)
+    assert np.abs(CellContrast().transform(np.full((2, 16, 24, 3), 0.3))).max() < 1e-6
+    np.testing.assert_allclose(
+        CellContrast().transform(PHOTOS + 3), CellContrast().transform(PHOTOS), rtol=1e-4
+    )
+    with pytest.raises(ValueError, match="cells must divide the images' sides, 32 and 32, not be 5"):
+        CellContrast(cells=5).transform(PHOTOS)
+    with pytest.raises(ValueError, match="cells must be at least 1, not 0"):
+        CellContrast(cells=0)
 
 
 def colours_and_name(n):
@@ -123,3 +159,16 @@ def test_a_reader_that_reads_nothing_says_so():
         FactorReader(lambda batch: batch[:, 0, 0]).fit(PHOTOS, colours_and_name(39))
     with pytest.raises(NotFittedError):
         FactorReader().predict(PHOTOS)
+
+
+def test_the_default_reads_rendered_faces_that_it_has_not_seen():
+    factors = sample_factors(range(600), seed=3)
+    faces = render(factors, size=64)
+    reader = FactorReader().fit(faces[:400], factors[:400])
+    assert {"yaw", "skin_melanin"} <= set(reader.factors_)
+    assert "gaze_x" not in reader.factors_
+    truth, read = factors[reader.factors_][400:], reader.predict(faces[400:])
+    lost = np.square(truth.to_numpy() - read.to_numpy()).mean(axis=0) / truth.to_numpy().var(axis=0)
+    told = reader.r_squared_.loc[reader.factors_]
+    # 100 held-out faces there and 200 here, read with a quarter more faces to learn from.
+    assert (np.abs(1 - lost - told.r_squared) < 4 * np.sqrt(1.5) * told.standard_error + 0.05).all()

@@ -188,3 +188,79 @@ def test_floors_are_small_and_the_same_seed_gives_the_same_score():
     assert abs(score.floor) < 0.1 < score.low < score.high
     assert "floor" in str(score)
     assert precision_recall(x, y + 9).precision.value == 0 < precision_recall(x, y + 9).precision.floor
+
+
+SMALL = {
+    "n < d": (RNG.standard_normal((12, 30)) + 4, RNG.standard_normal((14, 30)) + 4),
+    "one component": (RNG.normal(5, 2, (40, 1)), RNG.normal(6, 1, (50, 1))),
+    "singular": (REAL[:40] * [1, 1, 1, 1, 0, 1], REAL[40:90] @ np.ones((6, 1)) @ np.ones((1, 6))),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_few_points_one_component_and_singular_clouds_agree_with_the_definitions(name, dtype):
+    x, y = (cloud.astype(dtype) for cloud in SMALL[name])
+    wide = x.astype(float), y.astype(float)
+    moments = [measure_moments(cloud) for cloud in wide]
+    found = frechet_distance(x, y, draws=2, extrapolate=False, floor="none").value
+    assert found == pytest.approx(frechet_of_moments(*moments), rel=1e-4)
+    assert found == pytest.approx(nuclear_frechet(*wide), rel=1e-4)
+    found = kernel_distance(x - x.mean(0), y - x.mean(0), standardise=False, draws=2).value
+    slow = slow_kernel(*((cloud - wide[0].mean(0)) for cloud in wide))
+    assert found == pytest.approx(slow, rel=1e-3, abs=1e-6)
+    inside = cdist(wide[1], wide[0]) <= slow_reach(wide[0], 2) * (1 + 1e-9)
+    # Single precision may put a point on the edge of a ball to either side of it.
+    assert precision_recall(x, y, k=2).precision.value == pytest.approx(inside.any(axis=1).mean(), abs=0.05)
+    assert density_coverage(x, y, k=2).coverage.value == pytest.approx(inside.any(axis=0).mean(), abs=0.05)
+
+
+def nuclear_frechet(x, y):
+    factors = [(c - c.mean(0)) / np.sqrt(len(c) - 1) for c in (x, y)]
+    shared = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
+    return sum((f**2).sum() for f in factors) + ((x.mean(0) - y.mean(0)) ** 2).sum() - 2 * shared
+
+
+def test_moments_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="same components, not 6 and 2"):
+        frechet_of_moments(measure_moments(REAL), measure_moments(REAL[:, :2]))
+    with pytest.raises(ValueError, match="covariance needs at least 2 points, not 1"):
+        frechet_of_moments(measure_moments(REAL[:1]), measure_moments(REAL))
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_bad_generated_points_and_floors_are_refused(score):
+    with pytest.raises(ValueError, match="generated must be finite"):
+        score(np.eye(20), np.full((20, 20), np.inf))
+    with pytest.raises(ValueError, match="must have the same features"):
+        score(np.eye(20), np.eye(20), floor=np.eye(20, 3))
+    with pytest.raises(ValueError, match="rows or more"):
+        score(np.eye(20), np.eye(20), floor=np.eye(2, 20))
+    with pytest.raises(ValueError, match="draws must be an even number"):
+        score(np.eye(20), np.eye(20), draws=0)
+    with pytest.raises(ValueError, match="shape"):
+        score(np.eye(20), np.zeros((0, 20)))
+
+
+@pytest.mark.parametrize("score", [precision_recall, density_coverage])
+def test_neighbours_of_rank_zero_are_refused(score):
+    with pytest.raises(ValueError, match="k must be at least 1, not 0"):
+        score(np.eye(20), np.eye(20), k=0)
+
+
+def test_bad_factor_tables_are_refused():
+    table = pd.DataFrame({"yaw": np.arange(9.0)})
+    with pytest.raises(ValueError, match="finite"):
+        factor_error(table, table.assign(yaw=np.nan))
+    with pytest.raises(ValueError, match="4 rows or more, not 3"):
+        factor_error(table, table[:3])
+    with pytest.raises(ValueError, match="4 rows or more"):
+        factor_error(table, table, floor=table[:2])
+    with pytest.raises(ValueError, match="draws must be an even number"):
+        factor_error(table, table, draws=1)
+
+
+def test_wasserstein_distances_are_those_of_sorted_values():
+    x, y = (pd.DataFrame({"hue": RNG.exponential(s, 60)}) for s in (1, 2))
+    slow = np.abs(np.sort(x.hue) - np.sort(y.hue)).mean() / x.hue.std()
+    assert factor_error(x, y, draws=2).mean.value == pytest.approx(slow)

@@ -165,3 +165,19 @@ def test_bad_parameters_are_refused(sampler, message):
 def test_a_box_needs_some_extent():
     with pytest.raises(ValueError, match="all points \\(n_samples=4\\) lie at the centre"):
         UniformBox(None, centre="mean").fit(np.ones((4, 2)))
+
+
+@pytest.mark.parametrize("name", [*SINGULAR, "one component"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_boxes_shells_and_the_standard_normal_do_not_mind_singular_clouds(name, dtype):
+    z = (SINGULAR[name] if name in SINGULAR else CLOUD[:, 3:4]).astype(dtype)
+    middle, d = z.mean(axis=0, dtype=float), z.shape[1]
+    rms = np.sqrt(np.square(z - middle).sum(axis=1).mean())
+    drawn = UniformBox(None, centre="mean").fit(z).sample(500, random_state=8)
+    # The largest of 500 numbers or more lies below 0.98 of its limit with a probability of 4e-5.
+    assert np.abs(drawn - middle).max() / (rms * np.sqrt(3 / d)) == pytest.approx(0.99, abs=0.011)
+    drawn = SphereShell(centre="mean").fit(z).sample(500, random_state=8)
+    np.testing.assert_allclose(np.linalg.norm(drawn - middle, axis=1), rms, rtol=1e-5)
+    points = StandardNormal().fit(z).sample(N, random_state=8)
+    assert np.abs(points.mean(axis=0)).max() < 5 / np.sqrt(N)
+    assert np.abs(points.var(axis=0) - 1).max() < 5 * np.sqrt(2 / N)

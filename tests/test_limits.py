@@ -165,6 +165,15 @@ def test_singular_clouds_keep_to_their_plane(name, sampler):
         assert np.isneginf(sampler.score_samples(points + off)).all()
 
 
+@pytest.mark.parametrize("name", SINGULAR)
+def test_ranges_of_singular_clouds_hold_what_they_draw(name):
+    ranges = ComponentRanges(k=2.0).fit(SINGULAR[name])
+    points = ranges.sample(500, random_state=9)
+    assert (np.abs(points - ranges.centre_) <= ranges.reach_ + 1e-9).all()
+    assert ((ranges.reach_ == 0) == (np.ptp(SINGULAR[name], axis=0) == 0)).all()
+    assert np.isfinite(ranges.score_samples(points)).all()
+
+
 def test_many_dimensions_are_no_obstacle():
     z = np.random.default_rng(10).standard_normal((600, 256)) * np.geomspace(10, 0.1, 256) + 3
     for sampler in (EllipseLimited(2.5), EllipseLimited(2.5, order="random"), TruncatedNormal(1e-3)):

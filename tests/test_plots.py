@@ -4,6 +4,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from aelib import plots
+from aelib.comparison import FLOOR, Comparison
 from aelib.cuts import OutlierCut
 from aelib.densities import fit_gaussians, normal_radius, number_densities, radius_density, uniform_radius
 from aelib.ellipses import (
@@ -16,6 +17,7 @@ from aelib.ellipses import (
     plane_density,
 )
 from aelib.model import EpochRecord
+from aelib.normality import CoreVerdict, NormalityTest
 from aelib.pca import PrincipalAxes
 from aelib.scores import Estimate
 
@@ -361,3 +363,78 @@ def test_plane_path_draws_two_components_and_marks_the_first_point():
         "way",
     )
     assert plots.plane_path(path, 0, 1, ax=ax) is ax
+
+
+def comparison_of(floor, *others):
+    """Make a comparison of samplers a, b … from (low, value, high) of a distance and of a share."""
+    names = [FLOOR, *"abcdef"[: len(others)]]
+    index = pd.MultiIndex.from_product([names, ["pixels"]], names=["sampler", "features"])
+    ends = [f"{score}{end}" for score in ("frechet", "recall") for end in ("_low", "", "_high")]
+    table = pd.DataFrame([(*row, 0.4, 0.5, 0.6) for row in (floor, *others)], index=index, columns=ends)
+    return Comparison(table, pd.DataFrame(index=names), pd.DataFrame(), 100)
+
+
+def test_sampler_dots_draws_values_intervals_and_the_floor():
+    found = comparison_of((0.5, 1.0, 2.0), (80.0, 90.0, 100.0), (-0.5, 4.0, 9.0), (-3.0, -1.0, 1.5))
+    ax = plots.sampler_dots(found, features="pixels", colour=2)
+    floor, on, off = (line.get_xydata() for line in ax.lines)
+    assert floor[:, 0].tolist() == [1.0, 1.0]
+    assert (ax.patches[0].get_x(), ax.patches[0].get_width()) == (0.5, 1.5)
+    np.testing.assert_array_equal(on, [[90, 0], [4, 1]])
+    edge = ax.get_xlim()[0]
+    assert (ax.get_xscale(), edge) == ("log", 0.5)  # half of the smallest value or upper end above 0
+    np.testing.assert_array_equal(off, [[edge, 2]])
+    (bars,) = ax.collections
+    assert [path[:, 0].tolist() for path in bars.get_segments()] == [[80, 100], [edge, 9], [edge, 1.5]]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b", "c"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first at the top
+    assert ax.get_xlabel() == "Fréchet distance, pixels"
+
+
+def test_sampler_dots_of_shares_and_of_floors_below_zero():
+    found = comparison_of((-2.0, -1.0, -0.5), (0.1, 0.2, 0.3))
+    ax = plots.sampler_dots(found, features="pixels", score="recall")
+    assert ax.get_xscale() == "linear"
+    assert ax.lines[1].get_xydata().tolist() == [[0.5, 0]]
+    ax = plots.sampler_dots(found, features="pixels", ax=plt.figure().add_subplot())
+    assert ax.lines[0].get_xdata()[0] == ax.get_xlim()[0] == 0.1
+    for wrong in ({"features": "filters"}, {"features": "pixels", "score": "fid"}):
+        with pytest.raises(ValueError, match="there is no feature space"):
+            plots.sampler_dots(found, **wrong)
+
+
+def normality_of(*z_scores, p_value=0.01):
+    return [
+        NormalityTest(n, 2 * z + 1, p_value, 1.0, 2.0, 0.0, np.nan, 99)
+        for n, z in zip("abc", z_scores, strict=False)
+    ]
+
+
+def test_normality_dots_draws_z_scores_and_tells_what_is_rejected():
+    clouds = {"cloud": normality_of(30.0, 4.0), "twin": normality_of(1.0, -1.0, p_value=0.4)}
+    ax = plots.normality_dots(clouds, colours=[3, 0])
+    full, none, nothing, hollow = (line.get_xydata() for line in ax.lines)
+    np.testing.assert_allclose(full, [[30, -0.11], [4, 0.89]])
+    np.testing.assert_allclose(hollow, [[1, 0.11], [-1, 1.11]])
+    assert len(none) == len(nothing) == 0
+    assert [(bar.get_x(), bar.get_width()) for bar in ax.patches] == [(-2, 4), (-2, 4)]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
+    assert ax.get_xscale() == "symlog"
+    for wrong in ({}, {"cloud": normality_of(1.0), "twin": normality_of(1.0, 2.0)}):
+        with pytest.raises(ValueError, match="with the same tests"):
+            plots.normality_dots(wrong)
+    with pytest.raises(ValueError, match="colours must be 2"):
+        plots.normality_dots(clouds, colours=[1])
+
+
+def test_core_curves_draws_each_test_against_what_is_cut():
+    verdicts = [
+        CoreVerdict(share, 9, 1.0, 1.0, 0.1, tuple(normality_of(z, 2 * z)))
+        for share, z in ((1.0, 50.0), (0.5, 3.0))
+    ]
+    ax = plots.core_curves(verdicts, ax=plt.figure().add_subplot())
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[0, 50], [50, 3]])
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), [100, 6])
+    assert ax.get_legend_handles_labels()[1] == ["normal clouds, ± 2", "a", "b"]
+    with pytest.raises(ValueError, match="at least one verdict"):
+        plots.core_curves([])

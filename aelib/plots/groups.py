@@ -8,6 +8,7 @@ import seaborn as sns
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
+from aelib.comparison import FLOOR, Comparison
 from aelib.densities import GaussianFits
 from aelib.plots.style import PALETTE
 
@@ -108,5 +109,78 @@ def group_boxes(
     ax.set_yticks(range(len(groups)), labels=list(groups))
     ax.set_ylim(len(groups) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
+    sns.despine(ax=ax)
+    return ax
+
+
+_DISTANCES = {"frechet": "Fréchet distance", "kernel": "kernel distance"}
+
+
+def sampler_dots(
+    comparison: Comparison,
+    *,
+    features: str,
+    score: str = "frechet",
+    colour: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a score of each sampler with its interval, a row for each, the first at the top.
+
+    Distances have a logarithmic axis. What lies at or below 0 there, as an extrapolated distance may, is a triangle at
+    the left edge.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Result of `aelib.compare`.
+    features : str
+        Name of the feature space.
+    score : str
+        A score of the comparison's table: frechet, kernel, precision, recall, density or coverage.
+    colour : int
+        Place in the colour-blind-safe palette.
+    ax : matplotlib.axes.Axes or None
+        Where to draw; None makes a figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes: a band for the floor's interval with its value as a line, bars for the samplers' intervals, then the
+        values on the axis and those off it.
+
+    Raises
+    ------
+    ValueError
+        If the comparison has no such feature space or score.
+    """
+    spaces = list(comparison.table.index.unique("features"))
+    if features not in spaces or score not in comparison.table.columns:
+        raise ValueError(
+            f"there is no feature space {features!r} or no score {score!r}; choose of {spaces} and "
+            f"{list(comparison.table.columns)}."
+        )
+    here = comparison.table.index.get_level_values("features") == features
+    found = comparison.table.loc[here, [f"{score}_low", score, f"{score}_high"]].droplevel("features")
+    names = [name for name in found.index if name != FLOOR]
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6, 0.3 * len(names) + 1.0))
+    edge = -np.inf
+    if score in _DISTANCES:
+        edge = 0.5 * min((x for x in found.iloc[:, 1:].to_numpy().ravel() if x > 0), default=1.0)
+        ax.set_xscale("log")
+    low, value, high = np.maximum(found.loc[[FLOOR, *names]].to_numpy(), edge).T
+    if score in _DISTANCES:
+        ax.set_xlim(edge, 1.5 * high.max())
+    ax.axvspan(low[0], high[0], color="0.9", linewidth=0, zorder=0)
+    ax.axvline(value[0], color="0.4", linewidth=0.8, zorder=1, label=FLOOR)
+    rows, on = np.arange(len(names)), value[1:] > edge
+    ax.hlines(rows, low[1:], high[1:], color=PALETTE[colour], linewidth=1.5)
+    for places, marker in ((on, "o"), (~on, "<")):
+        if places.any():  # an empty unclipped line would count as a point in the figure's corner
+            ax.plot(value[1:][places], rows[places], marker, color=PALETTE[colour], clip_on=False)
+    ax.set_yticks(rows, labels=names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_xlabel(f"{_DISTANCES.get(score, score)}, {features}")
+    ax.legend(frameon=False, fontsize="small")
     sns.despine(ax=ax)
     return ax
