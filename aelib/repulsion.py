@@ -61,9 +61,8 @@ class RepulsionField:
     Examples
     --------
     >>> found = RepulsionField().measure(np.array([[0.0, 0.0], [1.0, 0.0]]))
-    >>> found.force.round(2)
-    array([[-0.25,  0.  ],
-           [ 0.25,  0.  ]])
+    >>> found.force[:, 0].round(2), round(found.total, 2)
+    (array([-0.25,  0.25]), 1.0)
     """
 
     def __init__(self, *, n_jobs: int = 1) -> None:

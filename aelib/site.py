@@ -273,6 +273,8 @@ def _for_the_site(lesson: Lesson, targets: crossrefs.Targets) -> nbformat.Notebo
             cell.source = crossrefs.link(cell.source, targets, here=lesson.number)
         elif cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]
+            for output in cell.outputs:
+                output.get("data", {}).pop(MIME, None)  # they have a page of their own
             cell.metadata["mystnb"] = {"image": {"alt": captions.get(k, "Figure")}}
     return notebook
 
@@ -345,7 +347,7 @@ def _call_sphinx(sources: Path, out: Path) -> str:
     if importlib.util.find_spec("sphinx") is None:
         raise ValueError("the site needs Sphinx: make venv installs it, or pip install -e '.[site]'.")
     warnings = sources.parent / "warnings.txt"
-    options = ["-q", "--no-color", "-w", str(warnings), "-d", str(sources.parent / "doctrees")]
+    options = ["-q", "--no-color", "-j", "auto", "-w", str(warnings), "-d", str(sources.parent / "doctrees")]
     command = [sys.executable, "-m", "sphinx", *options, str(sources), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
