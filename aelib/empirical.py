@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from aelib.blocks import checked_blocks
 from aelib.marginals import Marginals, fit_marginals
 from aelib.moments import measure_moments
-from aelib.pca import PrincipalAxes, principal_axes
+from aelib.pca import PrincipalAxes, principal_axes, resolved_axes
 from aelib.sampler import (
     DensitySampler,
     PrincipalSampler,
@@ -19,7 +19,6 @@ from aelib.sampler import (
     check_above_zero,
     check_choice,
     log_standard_normal,
-    resolved_axes,
 )
 
 _AXES = 32  # projected at a time

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import betainc, betaincinv
 
 from aelib.blocks import checked_blocks
 from aelib.moments import Moments, measure_moments
-from aelib.pca import PrincipalAxes
+from aelib.pca import PrincipalAxes, resolved_axes
 from aelib.sampler import (
     DensitySampler,
     PrincipalSampler,
@@ -17,8 +16,8 @@ from aelib.sampler import (
     check_above_zero,
     check_choice,
     log_standard_normal,
-    resolved_axes,
 )
+from aelib.truncation import kept_variance
 
 _CORE_STEPS = 5
 
@@ -263,7 +262,9 @@ class MultivariateNormal(PrincipalSampler):
         kept = (
             1.0
             if inside.all()
-            else _kept_variance(inside, len(resolved_axes(moments, precision=z.dtype).axes))
+            else kept_variance(
+                len(z), len(resolved_axes(moments, precision=z.dtype).axes), float(inside.mean())
+            )
         )
         covariance = _shrunk(moments.covariance / kept, self.shrinkage_)
         if self.covariance == "diagonal":
@@ -332,12 +333,6 @@ def _distances(z: np.ndarray, axes: PrincipalAxes) -> Float[np.ndarray, " n"]:
         off = np.maximum(np.square(centred).sum(axis=1) - np.square(y).sum(axis=1), 0.0)
         out[where] = (y**2 / axes.variances).sum(axis=1) + off / axes.variances[-1]
     return out
-
-
-def _kept_variance(inside: np.ndarray, k: int) -> float:
-    """Return the share of its variance that a normal cloud in k dimensions keeps in the ellipsoid of its core."""
-    share, rest = inside.mean(), 0.5 * (len(inside) - k - 1)
-    return float(betainc(0.5 * k + 1.0, rest, betaincinv(0.5 * k, rest, share)) / share)
 
 
 def _shrinkage(method: str, z: np.ndarray, inside: np.ndarray, moments: Moments) -> float:

@@ -8,13 +8,13 @@ from scipy.special import erf, erfinv, gammaincinv
 from aelib.densities import FWHM_PER_SIGMA, fit_gaussians, number_densities
 from aelib.laws import directions
 from aelib.moments import measure_moments
+from aelib.pca import resolved_axes
 from aelib.sampler import (
     DensitySampler,
     PrincipalSampler,
     check_above_zero,
     check_choice,
     log_standard_normal,
-    resolved_axes,
 )
 
 

@@ -13,8 +13,8 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from aelib.blocks import checked_blocks
 from aelib.moments import Moments, measure_moments
-from aelib.pca import PrincipalAxes
-from aelib.sampler import PrincipalSampler, check_above_zero, resolved_axes
+from aelib.pca import PrincipalAxes, resolved_axes
+from aelib.sampler import PrincipalSampler, check_above_zero
 
 _LEAST = 30  # points of a cell
 _LOG_VARIANCE = math.pi**2 / 8.0  # of the logarithm of a standard normal number's size

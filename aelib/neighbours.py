@@ -84,7 +84,7 @@ def nearest_neighbours(
     if n_queries is not None and n_queries < len(z):
         chosen = np.random.default_rng(random_state).choice(len(z), n_queries, replace=False)
         rows = np.sort(chosen)
-    return _search(z[rows], rows, z, k)
+    return _search(z if len(rows) == len(z) else z[rows], rows, z, k)
 
 
 def neighbours_in(
@@ -141,7 +141,9 @@ def _ranked(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the k nearest points, their distances, and whether rounding cannot have hidden a nearer one."""
     centre = _centre(cloud)
-    queries = (points - centre).astype(precision)
+    queries = np.empty(points.shape, dtype=precision)
+    for where in _parts(len(points)):  # in parts: the difference is in double precision
+        queries[where] = points[where] - centre
     candidates, squares, largest = _candidates(queries, own, cloud, centre, k, precision)
     index, distance = np.empty((len(points), k), dtype=np.int64), np.empty((len(points), k))
     for where in _parts(len(points)):

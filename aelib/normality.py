@@ -20,7 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from aelib.cache import n_cores
 from aelib.departures import TWO_SIDED, Battery, Cut, Departure, measure_departures
-from aelib.nulls import check_enough, kept_variance, normal_whitened, rewhiten, whiten
+from aelib.nulls import check_enough, normal_whitened, rewhiten, whiten
+from aelib.truncation import kept_variance
 
 _Result = TypeVar("_Result")
 

@@ -5,12 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import solve_triangular
-from scipy.special import betainc, betaincinv
 
 from aelib.blocks import BLOCK, checked_blocks
 from aelib.moments import Moments, measure_moments
-from aelib.pca import PrincipalAxes
-from aelib.sampler import check_choice, resolved_axes
+from aelib.pca import PrincipalAxes, resolved_axes
+from aelib.sampler import check_choice
 
 
 def null_twin(
@@ -251,38 +250,3 @@ def _moments(points: np.ndarray) -> Moments:
         sums += rows.sum(axis=0, dtype=np.float64)
         squares += rows.T @ rows
     return Moments(n, sums / n, squares - np.outer(sums, sums) / n)
-
-
-def kept_variance(n: int, k: int, share: float) -> float:
-    r"""Compute the share of its variance that a normal cloud keeps when its outer points are cut.
-
-    Squared Mahalanobis distances from a cloud's own mean and by its own covariance, times n / (n - 1)², follow the beta
-    law with parameters k/2 and (n - k - 1)/2 [1]_. With q its quantile at the share kept, the rest has the covariance
-    times :math:`F_{k/2+1,\,(n-k-1)/2}(q) / \text{share}`.
-
-    Parameters
-    ----------
-    n, k : int
-        Number of points before the cut, and of dimensions.
-    share : float
-        Share of the points that are kept, in (0, 1].
-
-    Returns
-    -------
-    float
-        Ratio of the covariances, in (0, 1].
-
-    References
-    ----------
-    .. [1] R. Gnanadesikan and J. R. Kettenring (1972), Robust estimates, residuals, and outlier detection with
-       multiresponse data, Biometrics 28, 81-124.
-
-    Examples
-    --------
-    >>> round(kept_variance(100_000, 1, 0.6827), 3), kept_variance(100, 5, 1.0)
-    (0.291, 1.0)
-    """
-    if share == 1.0:
-        return 1.0
-    rest = 0.5 * (n - k - 1)
-    return float(betainc(0.5 * k + 1.0, rest, betaincinv(0.5 * k, rest, share)) / share)

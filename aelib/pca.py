@@ -163,6 +163,49 @@ def principal_axes(cloud: Moments | Float[np.ndarray, "..."], *, k: int | None =
     return PrincipalAxes(moments.mean, (axes * np.sign(largest))[:k], variances[:k].copy(), total)
 
 
+def resolved_axes(
+    moments: Moments, *, precision: np.dtype | type[np.floating], k: int | None = None
+) -> PrincipalAxes:
+    r"""Find the principal axes along which points vary by more than their own rounding.
+
+    Coordinates of size :math:`|z|` are rounded by :math:`\varepsilon |z|` at the most. Directions with variances up to
+    the largest square of that are none of the cloud; so a flat cloud stays flat in single precision.
+
+    Parameters
+    ----------
+    moments : Moments
+        Moments of at least two points.
+    precision : numpy.dtype
+        Type of the points' coordinates, of float.
+    k : int or None
+        Number of leading axes, at least 1; None takes all.
+
+    Returns
+    -------
+    PrincipalAxes
+        Mean, axes and variances.
+
+    Raises
+    ------
+    ValueError
+        If the points do not vary, or along fewer than `k` axes.
+
+    Examples
+    --------
+    >>> z = np.array([[100.0, 0.1], [200.0, 0.2], [300.0, 0.3], [700.0, 0.7]], dtype=np.float32)
+    >>> len(resolved_axes(measure_moments(z), precision=z.dtype).axes)
+    1
+    """
+    axes = principal_axes(moments)
+    square = np.square(moments.mean) + np.diagonal(moments.covariance)
+    rounding = float(np.finfo(precision).eps) ** 2 * square.max()
+    rank = max(int(np.count_nonzero(axes.variances > rounding)), 1)
+    keep = rank if k is None else k
+    if not 1 <= keep <= rank:
+        raise ValueError(f"the cloud varies along {rank} axes; 1 to {rank} of them can be taken, not {k}.")
+    return PrincipalAxes(axes.mean, axes.axes[:keep], axes.variances[:keep], axes.total_variance)
+
+
 def decorrelation(points: Float[np.ndarray, "..."]) -> float:
     r"""Measure how far a cloud is from uncorrelated components.
 

@@ -181,14 +181,14 @@ def measured_size(
 
 
 def correlated_normal(n: int, d: int, rng: np.random.Generator) -> Float[np.ndarray, "n d"]:
-    """Draw an off-centre, correlated normal cloud, whose widest axes are tens of times wider than its narrowest ones.
+    """Draw an off-centre, correlated normal cloud, whose widest axis is thirty times as wide as its narrowest one.
 
     Parameters
     ----------
     n, d : int
         Number of points and of components.
     rng : numpy.random.Generator
-        Source of randomness; it draws the mixing matrix too.
+        Source of randomness; it draws the directions of the axes too.
 
     Returns
     -------
@@ -200,9 +200,8 @@ def correlated_normal(n: int, d: int, rng: np.random.Generator) -> Float[np.ndar
     >>> correlated_normal(3, 2, np.random.default_rng(0)).shape
     (3, 2)
     """
-    mixing = (rng.standard_normal((d, d)) / math.sqrt(d) + np.diag(np.geomspace(3.0, 0.1, d))).astype(
-        np.float32
-    )
-    cloud = rng.standard_normal((n, d), dtype=np.float32) @ mixing
+    axes = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    mixing = np.geomspace(3.0, 0.1, d)[:, None] * axes.T
+    cloud = rng.standard_normal((n, d), dtype=np.float32) @ mixing.astype(np.float32)
     cloud += rng.standard_normal(d, dtype=np.float32)
     return cloud

@@ -11,8 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aelib.blocks import checked_blocks
-from aelib.moments import Moments
-from aelib.pca import PrincipalAxes, principal_axes
+from aelib.pca import PrincipalAxes
 
 _Fitted = TypeVar("_Fitted", bound="Sampler")
 _OFF_PLANE = 1e-5  # of a cloud's size: what single precision may lead astray
@@ -198,50 +197,6 @@ class PrincipalSampler(DensitySampler):
 
     def _log_units(self, u: np.ndarray) -> np.ndarray:
         raise NotImplementedError
-
-
-def resolved_axes(
-    moments: Moments, *, precision: np.dtype | type[np.floating], k: int | None = None
-) -> PrincipalAxes:
-    r"""Find the principal axes along which points vary by more than their own rounding.
-
-    Coordinates of size :math:`|z|` are rounded by :math:`\varepsilon |z|` at the most. Directions with variances up to
-    the largest square of that are none of the cloud; so a flat cloud stays flat in single precision.
-
-    Parameters
-    ----------
-    moments : Moments
-        Moments of at least two points.
-    precision : numpy.dtype
-        Type of the points' coordinates, of float.
-    k : int or None
-        Number of leading axes, at least 1; None takes all.
-
-    Returns
-    -------
-    PrincipalAxes
-        Mean, axes and variances.
-
-    Raises
-    ------
-    ValueError
-        If the points do not vary, or along fewer than `k` axes.
-
-    Examples
-    --------
-    >>> from aelib.moments import measure_moments
-    >>> z = np.array([[100.0, 0.1], [200.0, 0.2], [300.0, 0.3], [700.0, 0.7]], dtype=np.float32)
-    >>> len(resolved_axes(measure_moments(z), precision=z.dtype).axes)
-    1
-    """
-    axes = principal_axes(moments)
-    square = np.square(moments.mean) + np.diagonal(moments.covariance)
-    rounding = float(np.finfo(precision).eps) ** 2 * square.max()
-    rank = max(int(np.count_nonzero(axes.variances > rounding)), 1)
-    keep = rank if k is None else k
-    if not 1 <= keep <= rank:
-        raise ValueError(f"the cloud varies along {rank} axes; 1 to {rank} of them can be taken, not {k}.")
-    return PrincipalAxes(axes.mean, axes.axes[:keep], axes.variances[:keep], axes.total_variance)
 
 
 def log_standard_normal(u: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:

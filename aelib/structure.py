@@ -398,6 +398,63 @@ def _check_plane(points: np.ndarray) -> None:
         )
 
 
+class PlaneStructure(NamedTuple):
+    """What is seen of a cloud in one plane.
+
+    Parameters
+    ----------
+    line_share : float
+        Line-likeness in a small window at the centre, as `zoom_profile` has it: 0.5 to 1.
+    void_share : float
+        Share of the window's area that is far from all points.
+    void : float
+        Points that a normal cloud has in the largest void of the whole plane.
+    """
+
+    line_share: float
+    void_share: float
+    void: float
+
+
+def measure_plane(points: Float[np.ndarray, "..."], *, n_window: int = 150) -> PlaneStructure:
+    """Read what is seen in a plane, to be held against twins: `against_twins(measure_plane, points)`.
+
+    Parameters
+    ----------
+    points : array of float, shape (n, 2)
+        The cloud in the plane.
+    n_window : int
+        Points in the window about the mean, 1 to n; by their number, the windows of clouds of any width compare.
+
+    Returns
+    -------
+    PlaneStructure
+        The readings.
+
+    Raises
+    ------
+    ValueError
+        If `points` is no cloud of enough finite points in a plane, or `n_window` is out of its range.
+
+    Examples
+    --------
+    >>> from aelib.twins import against_twins
+    >>> z = np.random.default_rng(0).standard_normal((500, 2))
+    >>> against_twins(measure_plane, z, draws=39).joint_p_value > 0.05
+    True
+    """
+    _check_plane(points)
+    if not 1 <= n_window <= len(points):
+        raise ValueError(f"n_window must be 1 to {len(points)}, the number of points, not {n_window}.")
+    centred = points - points.mean(axis=0, dtype=np.float64)
+    half_width = float(np.sort(np.abs(centred).max(axis=1))[n_window - 1])
+    if half_width == 0:
+        raise ValueError(f"{n_window} points are the same: there is no window about them; widen it.")
+    seen = zoom_profile(centred, half_widths=[half_width])
+    void = largest_voids(points, k=1).expected[0]
+    return PlaneStructure(float(seen.line_share[0]), float(seen.void_share[0]), float(void))
+
+
 class Structure(NamedTuple):
     """Every instrument's reading of one cloud.
 

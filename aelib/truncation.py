@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.optimize import brentq
-from scipy.special import chdtr, erf, gammaincinv, gammaln
+from scipy.special import betainc, betaincinv, chdtr, erf, gammaincinv, gammaln
 
 from aelib.blocks import checked_blocks
 from aelib.ellipses import share_inside_all
@@ -333,3 +333,38 @@ def _check_limit(limit: str, d: int) -> None:
     least = 2 if limit == "pairs" else 1
     if d < least:
         raise ValueError(f"the limit {limit!r} needs at least {least} dimensions, not {d}.")
+
+
+def kept_variance(n: int, k: int, share: float) -> float:
+    r"""Compute the share of its variance that a normal cloud keeps when its outer points are cut.
+
+    Squared Mahalanobis distances from a cloud's own mean and by its own covariance, times n / (n - 1)², follow the beta
+    law with parameters k/2 and (n - k - 1)/2 [1]_. With q its quantile at the share kept, the rest has the covariance
+    times :math:`F_{k/2+1,\,(n-k-1)/2}(q) / \text{share}`.
+
+    Parameters
+    ----------
+    n, k : int
+        Number of points before the cut, and of dimensions.
+    share : float
+        Share of the points that are kept, in (0, 1].
+
+    Returns
+    -------
+    float
+        Ratio of the covariances, in (0, 1].
+
+    References
+    ----------
+    .. [1] R. Gnanadesikan and J. R. Kettenring (1972), Robust estimates, residuals, and outlier detection with
+       multiresponse data, Biometrics 28, 81-124.
+
+    Examples
+    --------
+    >>> round(kept_variance(100_000, 1, 0.6827), 3), kept_variance(100, 5, 1.0)
+    (0.291, 1.0)
+    """
+    if share == 1.0:
+        return 1.0
+    rest = 0.5 * (n - k - 1)
+    return float(betainc(0.5 * k + 1.0, rest, betaincinv(0.5 * k, rest, share)) / share)

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from aelib.moments import measure_moments
 from aelib.nulls import normal_whitened, null_twin
-from aelib.sampler import check_choice, resolved_axes
+from aelib.pca import resolved_axes
+from aelib.sampler import check_choice
 
 _TAILS = ("two-sided", "greater", "less")
 

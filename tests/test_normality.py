@@ -20,9 +20,10 @@ from aelib.normality import (
     null_law,
     on_all_cores,
 )
-from aelib.nulls import kept_variance, normal_whitened, null_twin, rewhiten, whiten
+from aelib.nulls import normal_whitened, null_twin, rewhiten, whiten
 from aelib.planted import planted_heavy_tails, planted_mixture
 from aelib.power import correlated_normal, measured_power, measured_size, rejection_rates
+from aelib.truncation import kept_variance
 
 SMALL = Battery(n_pairwise=80, n_directions=8, n_starts=6, n_steps=4)
 MIXING = np.random.default_rng(1).standard_normal((4, 4))

@@ -8,6 +8,7 @@ from aelib.structure import (
     hopkins,
     largest_voids,
     local_shape,
+    measure_plane,
     measure_structure,
     nearest_law,
     zoom_profile,
@@ -132,6 +133,24 @@ def test_zoom_finds_planted_lines_and_voids():
     assert (profile.void_share > 3 * twin.void_share).all()
 
 
+def test_a_plane_is_read_in_the_window_of_its_innermost_points():
+    seen = measure_plane(PLANE, n_window=50)
+    centre = PLANE.mean(axis=0)
+    half = np.sort(np.abs(PLANE - centre).max(axis=1))[49]
+    profile = zoom_profile(PLANE, half_widths=[half * (1 + 1e-9)], centre=tuple(centre))
+    assert profile.n_points[0] == 50
+    assert seen.line_share == pytest.approx(profile.line_share[0])
+    assert seen.void_share == pytest.approx(profile.void_share[0], abs=2 / 64**2)
+    assert seen.void == pytest.approx(largest_voids(PLANE, k=1).expected[0])
+
+
+def test_lines_in_a_plane_stand_out_from_twins_and_chance_does_not():
+    lines = planted_filaments(3000, 2, n_filaments=60, length=1.0, thickness=0.01, random_state=3)
+    found, chance = (against_twins(measure_plane, z, draws=39, tail="greater") for z in (lines, PLANE))
+    assert (found.p_value <= 1 / 40).all()
+    assert chance.joint_p_value > 0.05
+
+
 def few(z):
     return measure_structure(z, k=8, n_queries=100)
 
@@ -191,6 +210,8 @@ def test_the_signs_say_what_was_planted():
         (lambda: zoom_profile(PLANE, half_widths=[0.1], centre=(99.0, 0.0)), "holds no point"),
         (lambda: zoom_profile(np.where(PLANE > 0, PLANE, np.nan), half_widths=[1.0]), "finite"),
         (lambda: zoom_profile(PLANE, half_widths=[1.0], k=600), "k 2 to 599"),
+        (lambda: measure_plane(PLANE, n_window=601), "n_window must be 1 to 600"),
+        (lambda: measure_plane(np.vstack([np.zeros((9, 2)), np.eye(2), -np.eye(2)]), n_window=5), "widen"),
         (lambda: measure_structure(np.zeros((30, 3))), "copy|vary|variance|equally"),
         (lambda: measure_structure(RNG.standard_normal((5, 3))), "k must be"),
     ],

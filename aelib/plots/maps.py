@@ -78,5 +78,5 @@ def _square(ax: Axes, points: np.ndarray) -> None:
 
 
 def _dots(ax: Axes, points: np.ndarray, **look: Any) -> PathCollection:
-    size = float(np.clip(9_000 / len(points), 0.05, 12.0))
+    size = min(1.5 * (20_000 / len(points)) ** 0.6, 8.0)
     return ax.scatter(points[:, 0], points[:, 1], s=size, linewidths=0, rasterized=True, **look)

@@ -65,7 +65,7 @@ def normality_dots(
     ax.set_yticks(range(len(rows)), labels=list(rows))
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlabel(_Z_LABEL)
-    ax.legend(frameon=False, fontsize="small")
+    _legend(ax)
     sns.despine(ax=ax)
     return ax
 
@@ -75,15 +75,14 @@ def _dots(
 ) -> None:
     z = np.array([test.z_score for test in tests])
     rejected = np.array([test.p_value <= level for test in tests])
-    ax.plot(z[rejected], height[rejected], "o", color=PALETTE[colour], label=f"{name}, p ≤ {level:g}")
-    ax.plot(
-        z[~rejected],
-        height[~rejected],
-        "o",
-        color=PALETTE[colour],
-        markerfacecolor="white",
-        label=f"{name}, p > {level:g}",
-    )
+    for some, sign, face in ((rejected, "≤", PALETTE[colour]), (~rejected, ">", "white")):
+        # A label that begins with "_" is not in the legend: there is nothing it could stand for.
+        label = f"{'' if some.any() else '_'}{name}, p {sign} {level:g}"
+        ax.plot(z[some], height[some], "o", color=PALETTE[colour], markerfacecolor=face, label=label)
+
+
+def _legend(ax: Axes) -> None:
+    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def core_curves(verdicts: Sequence[CoreVerdict], *, ax: Axes | None = None) -> Axes:
@@ -121,6 +120,6 @@ def core_curves(verdicts: Sequence[CoreVerdict], *, ax: Axes | None = None) -> A
     ax.set_xticks(cut, labels=[f"{value:g}" for value in cut])
     ax.minorticks_off()
     ax.set(xlabel="outer points cut, %", ylabel="standard deviations from normal")
-    ax.legend(frameon=False, fontsize="small")
+    _legend(ax)
     sns.despine(ax=ax)
     return ax
