@@ -14,7 +14,7 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help venv run test lint lab site bench store checkpoint data-check constraints coverage clean
+.PHONY: help venv run sweep test lint lab site bench store checkpoint data-check constraints coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -36,6 +36,9 @@ $(READY): pyproject.toml constraints.txt
 
 run: $(READY)  ## execute the notebooks into runs/ (IMAGES=photos:PATH trains on photographs first)
 	@$(BIN)/python -m aelib run $(if $(IMAGES),--images '$(IMAGES)') $(ARGS)
+
+sweep: $(READY)  ## the series over a grid of networks and parameters: make sweep ARGS="-f notebooks/params/sweep.yaml"
+	@$(BIN)/python -m aelib sweep $(ARGS)
 
 test: $(READY)  ## tests, doctests and notebooks
 	@$(BIN)/python -m pytest --quiet --nbval-lax tests aelib $(sort $(wildcard notebooks/[0-9A-Z]*_*.ipynb)) $(ARGS)

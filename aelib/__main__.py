@@ -46,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
     whole.set_defaults(goes_on="the same command")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     _describe_run(commands.add_parser("run", help="execute the notebooks", allow_abbrev=False))
+    _describe_sweep(
+        commands.add_parser("sweep", help="run over a grid of networks and parameters", allow_abbrev=False)
+    )
     _describe_claims(commands.add_parser("claims", help="list the claims of a run", allow_abbrev=False))
     _describe_train(commands.add_parser("train", help="train a checkpoint", allow_abbrev=False))
     _describe_store(commands.add_parser("store", help="execute the notebooks in place", allow_abbrev=False))
@@ -86,6 +89,40 @@ def _describe_run(run: argparse.ArgumentParser) -> None:
         help="go on with the first unfinished notebook of the latest unfinished run, or of the one named by --name",
     )
     run.set_defaults(command=_run, goes_on="`run --resume`")
+
+
+def _describe_sweep(sweep: argparse.ArgumentParser) -> None:
+    sweep.description = (
+        "Run the series at every point of a grid, several at a time, and gather its claims in one table with a figure "
+        "for each. Networks are trained as the grid says. The same command goes on with a sweep that was stopped."
+    )
+    sweep.add_argument(
+        "-f", "--file", type=Path, metavar="FILE", help="a grid, e.g. notebooks/params/sweep.yaml"
+    )
+    sweep.add_argument(
+        "-g",
+        "--grid",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("AXIS", "VALUE"),
+        help="an axis and its values: images, seed, n_train, a setting of the network (z_dim, filters, activation, "
+        "batch_norm, loss ...) or of its training (epochs ...), or a parameter of the notebooks, NAME or NN.NAME",
+    )
+    sweep.add_argument(
+        "--notebooks", nargs="+", default=[], metavar="NN", help="only these, by how their names begin"
+    )
+    sweep.add_argument("--name", default="", help="folder below runs/sweeps (default: the file's name)")
+    sweep.add_argument(
+        "--keep", default="", help="notebooks (default): all of each run; claims: its claims and records only"
+    )
+    sweep.add_argument(
+        "--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster, such as tcp://HOST:8786"
+    )
+    sweep.add_argument(
+        "--workers", type=int, default=0, help="points at a time (default: one for every two cores)"
+    )
+    sweep.set_defaults(command=_sweep)
 
 
 def _describe_claims(claims: argparse.ArgumentParser) -> None:
@@ -169,6 +206,29 @@ def _run(options: argparse.Namespace) -> int:
         print(f"aelib: {outcome.notebook} failed: {outcome.error}", file=sys.stderr)
     print(f"results: {os.path.relpath(run.folder)}")
     return 1 if run.failed else 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from aelib import sweeps  # as above
+
+    asked = sweeps.read_grid(options.file) if options.file else {"grid": {}}
+    grid = asked["grid"] | {axis: values for axis, *values in options.grid}
+    name = options.name or (options.file.stem if options.file else "")
+    if not grid or not name:
+        raise ValueError("a sweep needs a grid (-f FILE, or -g AXIS VALUE VALUE) and a name (--name).")
+    done = sweeps.run_sweep(
+        grid,
+        name=name,
+        only=options.notebooks or asked.get("notebooks", ()),
+        keep=options.keep or asked.get("keep", sweeps.KEEP[0]),
+        scheduler=options.scheduler,
+        workers=options.workers,
+    )
+    print(sweeps.survival(done.table).to_string())
+    for point, error in done.failed.items():
+        print(f"aelib: {point} failed: {error}", file=sys.stderr)
+    print(f"results: {os.path.relpath(done.folder)}")
+    return 1 if done.failed else 0
 
 
 def _claims(options: argparse.Namespace) -> int:

@@ -116,7 +116,7 @@ class Parameter:
         ValueError
             If the value has another type or is out of range; the message names the notebook and what is allowed.
         """
-        found = _literal(value) if isinstance(value, str) and self.kind is not str else value
+        found = literal(value) if isinstance(value, str) and self.kind is not str else value
         if self.kind is float and type(found) is int:
             found = float(found)
         if self.kind is tuple and type(found) is list:  # YAML and JSON know lists only
@@ -291,7 +291,24 @@ def _addressed(
     return found
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
+    """Read a text as a Python literal where it is one.
+
+    Parameters
+    ----------
+    text : str
+        For instance "3", "true", "(64, 128)" or "relu".
+
+    Returns
+    -------
+    Any
+        The value; the text itself where it is no literal.
+
+    Examples
+    --------
+    >>> literal("64, 128"), literal("TRUE"), literal("relu")
+    ((64, 128), True, 'relu')
+    """
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:

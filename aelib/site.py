@@ -20,8 +20,8 @@ import nbformat
 import PIL.Image
 import yaml
 
-from aelib import crossrefs, faces, files
-from aelib.claims import MIME, Verdict
+from aelib import crossrefs, faces, files, plots, sweeps
+from aelib.claims import CLAIMS, MIME, Verdict
 from aelib.record import CLAIMS_RECORD, RUNS, ClaimRecord, RunRecord, read_claims, read_run
 from aelib.series import NOTEBOOKS, ROOT
 
@@ -31,6 +31,8 @@ PAGES = ROOT / "docs"
 """The pages that are written by hand, as jinja2 templates, with Sphinx's configuration and style."""
 BUILT = ROOT / "build" / "site"
 """Where the site of the repository goes."""
+SWEEP = ROOT / "data" / "sweep" / sweeps.TABLE
+"""The table of the sweep that comes with the repository."""
 
 _IN_THE_SERIES = re.compile(r"(\d\d|A\d)_\w+?(\.failed)?\.ipynb")
 _ROW = re.compile(r"^\| \[\w+\]\((\w+\.ipynb)\) \| ([^:|]+): ", re.MULTILINE)
@@ -298,6 +300,7 @@ def _write_pages(material: Material, folder: Path) -> None:
     card = material.checkpoint / "README.md"
     context = {
         "material": material,
+        "sweep": _describe_sweep(SWEEP, folder / "pictures" / "sweep") if SWEEP.exists() else None,
         "factors": faces.factor_table(),
         "card": card.read_text(encoding="utf-8") if card.exists() else "",
         "network": files.read_json(material.checkpoint / _CHECKPOINT),
@@ -308,6 +311,33 @@ def _write_pages(material: Material, folder: Path) -> None:
     for page in PAGES.glob("*.md"):
         if text := environment.get_template(page.name).render(context).strip():
             files.write_text(folder / page.name, text + "\n")
+
+
+def _describe_sweep(path: Path, pictures: Path) -> dict[str, Any]:
+    """Draw the figures of a sweep; return what its page says."""
+    table = sweeps.read_table(path)
+    axes = sweeps.varying_axes(table)
+    drawn = {picture.stem for picture in plots.draw_claims(table, pictures, axes=axes)}
+    counted = sweeps.survival(table)
+    judged = table[table["verdict"] != Verdict.NOT_APPLICABLE.value]
+    share = judged["verdict"].eq(Verdict.REPRODUCED.value).groupby(judged["claim"]).mean()
+    return {
+        "points": table["point"].nunique(),
+        "varying": {axis: list(dict.fromkeys(table[axis])) for axis in axes},
+        "fixed": {axis: table[axis].iloc[0] for axis in sweeps.axes_of(table) if axis not in axes},
+        "variants": list(counted.columns[:-1]),
+        "rows": [
+            {
+                "claim": claim,
+                "cells": [str(cell) for cell in counted.loc[[claim.key]].iloc[0, :-1]],
+                "picture": claim.key in drawn,
+            }
+            for claim in CLAIMS
+            if claim.key in counted.index
+        ],
+        "always": int((share == 1).sum()),
+        "never": int((share == 0).sum()),
+    }
 
 
 def _as_plain_text(text: str) -> str:

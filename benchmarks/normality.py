@@ -17,7 +17,13 @@ from tqdm.auto import tqdm
 from aelib.departures import TESTS, Battery
 from aelib.files import read_json, replacing, write_json, write_text
 from aelib.normality import NullLaw, null_law
-from aelib.planted import planted_filaments, planted_heavy_tails, planted_mixture, planted_sheet
+from aelib.planted import (
+    planted_clusters,
+    planted_filaments,
+    planted_heavy_tails,
+    planted_mixture,
+    planted_sheet,
+)
 from aelib.power import correlated_normal, measured_power
 from aelib.record import RUNS
 
@@ -42,6 +48,8 @@ LAWS: dict[str, Draw] = {
     "sheet, 10 % of the points": partial(_planted, planted_sheet, share=0.1),
     "filaments, all points": partial(_planted, planted_filaments, share=1.0),
     "filaments, 10 % of the points": partial(_planted, planted_filaments, share=0.1),
+    "mixture, 4 σ apart, nine to one": partial(_planted, planted_mixture, distance=4.0, weight=0.1),
+    "mixture of fifty": partial(_planted, planted_clusters),
 }
 # Points: simulated normal clouds, clouds that measure the size, clouds of each planted law, clouds at a time.
 PLANS = {2_000: (499, 500, 100, 50), 20_000: (299, 300, 40, 10)}

@@ -43,7 +43,7 @@ LAWS: dict[str, Draw] = {
     ),
 }
 # Points: clouds that measure the size, clouds of each planted law, clouds at a time.
-PLANS = {2_000: (300, 40, 20), 20_000: (40, 5, 5)}
+PLANS = {2_000: (280, 20, 20), 20_000: (40, 5, 5)}
 STATISTIC = partial(measure_structure, n_queries=200)
 
 

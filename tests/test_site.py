@@ -163,6 +163,37 @@ def test_a_run_is_reported_with_what_it_has(run_folder, tmp_path):
     assert "03_correlations.ipynb" not in listed
 
 
+SWEPT = """point,z_dim,seed,epochs,claim,measured,standard error,verdict,notebook
+a,64,1,8,X-mean,3.0,0.1,reproduced,10_x
+b,64,2,8,X-mean,1.0,0.1,not reproduced,10_x
+c,256,1,8,X-mean,4.0,0.1,reproduced,10_x
+d,256,2,8,X-mean,5.0,0.1,reproduced,10_x
+a,64,1,8,I-mse,,0.0,not applicable,01_x
+a,64,1,8,IX-80,90.0,1.0,reproduced,09_x
+"""
+
+
+def test_a_sweep_has_a_page_with_counts_and_figures(run_folder, tmp_path, monkeypatch):
+    table = tmp_path / "claims.csv"
+    table.write_text(SWEPT, encoding="utf-8")
+    monkeypatch.setattr(site, "SWEEP", table)
+    site.write_sources(site.read_material(run_folder), tmp_path / "sources")
+    page = (tmp_path / "sources" / "sweep.md").read_text(encoding="utf-8")
+    assert (
+        "Each of 4 networks" in page
+        and "`z_dim` (64, 256) and `seed` (1, 2)" in page
+        and "`epochs` 8" in page
+    )
+    assert "Of 2 claims, **1** is reproduced by all networks, **0** by none, and\n**1** by some." in page
+    row = page.partition("* - [X-mean](#sweep-x-mean)")[2].partition("* -")[0]
+    assert re.findall(r"  - (.+)", row) == ["1/2", "2/2"]
+    assert (tmp_path / "sources" / "pictures" / "sweep" / "X-mean.png").exists()
+    assert "sweep.md" in (tmp_path / "sources" / "index.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(site, "SWEEP", tmp_path / "none.csv")
+    site.write_sources(site.read_material(run_folder), tmp_path / "others")
+    assert not (tmp_path / "others" / "sweep.md").exists()
+
+
 def test_a_run_is_found_by_its_name(run_folder, monkeypatch):
     monkeypatch.setattr(site, "RUNS", run_folder.parent)
     assert site.read_material("holiday").run == run_folder.resolve()

@@ -16,9 +16,11 @@ from aelib.plots.pictures import image_grid, image_strip
 from aelib.plots.planes import coverage_scatter, plane_contours, plane_ellipses, plane_path, plane_scatter
 from aelib.plots.structure import dimension_bias_curve, nearest_curves, plane_window, twin_dots, zoom_curves
 from aelib.plots.style import PALETTE
+from aelib.plots.sweeps import claim_dots, draw_claims
 
 __all__ = [
     "PALETTE",
+    "claim_dots",
     "component_sizes",
     "core_curves",
     "correlation_matrix",
@@ -28,6 +30,7 @@ __all__ = [
     "density_fit",
     "departure_curve",
     "dimension_bias_curve",
+    "draw_claims",
     "explained_variance",
     "factor_bars",
     "factor_map",

@@ -228,6 +228,8 @@ def zoom_curves(
     for (label, profile), colour in zip(profiles.items(), PALETTE * len(profiles), strict=False):
         ax.plot(profile.half_width, getattr(profile, quantity), marker="o", color=colour, label=label)
     ax.set(xscale="log", xlabel="half the side of the window", ylabel=labels[quantity])
+    ax.set_xticks(profile.half_width, [f"{half:.2g}" for half in profile.half_width])
+    ax.minorticks_off()
     if quantity == "void_share":
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if not ax.xaxis_inverted():
