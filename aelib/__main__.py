@@ -261,9 +261,10 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _store(options: argparse.Namespace) -> int:
-    from aelib import series  # as above
+    from aelib import series, site  # as above
 
     stored = series.store_outputs(options.notebooks)
+    site.write_thumbnails()
     print(f"stored: {', '.join(path.stem for path in stored)}")
     return 0
 

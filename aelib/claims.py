@@ -84,6 +84,11 @@ class ClaimsTable(pd.DataFrame):
         """Return what is displayed beside the table's own text and HTML."""
         return {MIME: self.attrs[MIME]} if MIME in self.attrs else {}
 
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, with statements in full: pandas would cut them after fifty letters."""
+        with pd.option_context("display.max_colwidth", None):
+            return self.to_html()
+
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -284,11 +289,11 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "A1-lines", "older II", "Under zoom, the points of a plane lie on narrow lines.", "shown",
-        "line share, PCA plane (0, 1), smallest window: the way from normal twins (0) to lines (1)", 0.25,
+        "line share, PCA plane (0, 1), window of 150 points: the way from normal twins (0) to lines (1)", 0.25,
     ),
     Claim(
         "A1-voids", "older II", "Extended voids lie between the lines.", "shown",
-        "void share, PCA plane (0, 1), smallest window, over that of normal twins (means)", 1.5,
+        "void share, PCA plane (0, 1), window of 150 points, over that of normal twins (means)", 1.5,
     ),
     Claim(
         "A1-largest", "older II", "The voids are much larger than chance makes them.", "stated",
@@ -296,7 +301,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "A1-planes", "older II", "Lines and voids show in every plane.", "shown in 4 planes",
-        "share of the planes with more line share than 95 % of their normal twins, smallest window", 0.75,
+        "share of the planes with more line share than 95 % of their normal twins, window of 150 points", 0.75,
     ),
     Claim(
         "A1-thin", "older II", "The filaments are thin in all directions but one.", "stated",

@@ -34,10 +34,10 @@ def null_twin(
     z : array of float, shape (n, d)
         The cloud, in memory or memory-mapped; at least two different points.
     kind : str
-        "normal", "shuffled" or "marginals".
+        "normal", "shuffled", "marginals" or "elliptical".
     n_samples : int or None
-        Number of points m; None takes n. Values are shuffled without replacement, so there are n at the most, unless
-        `kind` is "normal".
+        Number of points m; None takes n. Values and distances are shuffled without replacement, so there are n at the
+        most, unless `kind` is "normal".
     random_state : int or numpy.random.Generator
         Seed or generator.
 
@@ -61,7 +61,7 @@ def null_twin(
     >>> bool((np.sort(null_twin(z, kind="shuffled"), axis=0) == np.sort(z, axis=0)).all())
     True
     """
-    check_choice("kind", kind, ("normal", "shuffled", "marginals"))
+    check_choice("kind", kind, ("normal", "shuffled", "marginals", "elliptical"))
     moments = measure_moments(z)
     m = len(z) if n_samples is None else n_samples
     if m < 1 or (kind != "normal" and m > len(z)):
@@ -73,6 +73,8 @@ def null_twin(
     axes = resolved_axes(moments, precision=z.dtype)
     if kind == "normal":
         return _normal_points(axes, m, rng)
+    if kind == "elliptical":
+        return axes.inverse_transform(_turned(axes.transform(z), np.sqrt(axes.variances), m, rng))
     return axes.inverse_transform(_shuffled(axes.transform(z), m, rng))
 
 
@@ -82,6 +84,17 @@ def _shuffled(points: np.ndarray, m: int, rng: np.random.Generator) -> Float[np.
     for j in range(points.shape[1]):
         out[:, j] = rng.permutation(points[:, j])[:m]
     return out
+
+
+def _turned(
+    y: Float[np.ndarray, "n k"], scales: Float[np.ndarray, " k"], m: int, rng: np.random.Generator
+) -> Float[np.ndarray, "m k"]:
+    """Give m of the points a direction of its own each, and leave them their Mahalanobis distance."""
+    distance = rng.permutation(np.linalg.norm(y / scales, axis=1))[:m]
+    turned = rng.standard_normal((m, len(scales)), dtype=np.float32)
+    turned *= (distance / np.linalg.norm(turned, axis=1))[:, None]
+    turned *= scales
+    return turned
 
 
 def _normal_points(axes: PrincipalAxes, m: int, rng: np.random.Generator) -> Float[np.ndarray, "m d"]:

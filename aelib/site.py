@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 import nbformat
 import PIL.Image
+import PIL.ImageOps
 import yaml
 
 from aelib import crossrefs, faces, files, plots, sweeps
@@ -31,6 +32,8 @@ PAGES = ROOT / "docs"
 """The pages that are written by hand, as jinja2 templates, with Sphinx's configuration and style."""
 BUILT = ROOT / "build" / "site"
 """Where the site of the repository goes."""
+THUMBNAILS = PAGES / "thumbnails"
+"""A small picture of each notebook, for the README."""
 SWEEP = ROOT / "data" / "sweep" / sweeps.TABLE
 """The table of the sweep that comes with the repository."""
 
@@ -249,7 +252,10 @@ def write_sources(material: Material, folder: Path) -> None:
         An empty folder, or one that is not there yet.
     """
     shutil.copytree(
-        PAGES, folder, ignore=shutil.ignore_patterns("*.md", "*.yaml", "__pycache__"), dirs_exist_ok=True
+        PAGES,
+        folder,
+        ignore=shutil.ignore_patterns("*.md", "*.yaml", THUMBNAILS.name, "__pycache__"),
+        dirs_exist_ok=True,
     )
     targets = crossrefs.find_targets({lesson.file: lesson.notebook for lesson in material.lessons})
     (folder / "notebooks").mkdir()
@@ -257,7 +263,7 @@ def write_sources(material: Material, folder: Path) -> None:
     for lesson in material.lessons:
         nbformat.write(_for_the_site(lesson, targets), folder / "notebooks" / lesson.file)
         if lesson.picture:
-            _write_thumbnail(lesson.picture, folder / "pictures" / f"{lesson.stem}.png")
+            _write_thumbnail(lesson.picture, folder / "pictures" / f"{lesson.stem}.png", width=640)
     listed = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
     kept = _LINK.sub(lambda m: m[0] if m[2] in targets.pages.values() else m[1], listed)
     files.write_text(folder / "notebooks" / "README.md", kept)
@@ -281,10 +287,35 @@ def _for_the_site(lesson: Lesson, targets: crossrefs.Targets) -> nbformat.Notebo
     return notebook
 
 
-def _write_thumbnail(png: bytes, path: Path) -> None:
+def write_thumbnails(folder: Path = THUMBNAILS) -> tuple[Path, ...]:
+    """Write a small picture of each notebook of the repository, all of one format.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where they go, named after the notebooks' numbers.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        The files, in the order of the series.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for lesson in read_material().lessons:
+        if lesson.picture:
+            written.append(folder / f"{lesson.stem.partition('_')[0]}.png")
+            with files.replacing(written[-1]) as whole:
+                _write_thumbnail(lesson.picture, whole, width=300, height=200)
+    return tuple(written)
+
+
+def _write_thumbnail(png: bytes, path: Path, *, width: int, height: int | None = None) -> None:
     picture = PIL.Image.open(io.BytesIO(png)).convert("RGB")
-    picture.thumbnail((640, 640), PIL.Image.Resampling.LANCZOS)
-    picture.save(path, optimize=True)
+    picture.thumbnail((width, height or width), PIL.Image.Resampling.LANCZOS)
+    if height:
+        picture = PIL.ImageOps.pad(picture, (width, height), color="white").quantize(128)
+    picture.save(path, "PNG", optimize=True)
 
 
 def _write_pages(material: Material, folder: Path) -> None:

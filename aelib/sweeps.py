@@ -82,7 +82,7 @@ class Point:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Parameters of the notebooks, by name."""
+        """What the notebooks are given, by name."""
         known = (*_IN_A_NETWORK, *_IN_A_TRAINING, *_OF_ITS_OWN)
         return {name: value for name, value in self.values.items() if name not in known}
 

@@ -112,7 +112,7 @@ def against_twins(
     :math:`N(\hat\mu, \hat\Sigma)` would not do: their own covariance scatters once more about :math:`\hat\Sigma`,
     which in 256 dimensions moves every distance.
 
-    Of the other nulls, "shuffled" is exact for independent components; "marginals" is approximate.
+    Of the other nulls, "shuffled" is exact for independent components; "marginals" and "elliptical" are approximate.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def against_twins(
     z : array of float, shape (n, d)
         The cloud, in memory or memory-mapped: z-points, or their coordinates in a plane.
     kind : str
-        "normal", "shuffled" or "marginals"; see `null_twin`.
+        "normal", "shuffled", "marginals" or "elliptical"; see `null_twin`.
     draws : int
         Number of twins, at least 2. A two-sided p-value is 2 / (draws + 1) at the least: 39 can reach 5 %.
     tail : str

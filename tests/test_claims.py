@@ -42,3 +42,9 @@ def test_the_table_shows_figure_and_verdict():
     assert table.loc["I-held-out", "measured"] == "0.4 ± 0.1"
     assert table.loc["I-held-out", "reproduced if"] == "≤ 1"
     assert table.loc["I-mse", ["measured", "verdict"]].tolist() == ["–", "not applicable"]
+
+
+def test_a_reader_sees_statements_in_full():
+    html = claims_table([check("X-mean", 2.8, 0.1)])._repr_html_()
+    (claim,) = (claim for claim in CLAIMS if claim.key == "X-mean")
+    assert claim.statement in html and claim.measure in html

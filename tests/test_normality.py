@@ -401,6 +401,30 @@ def test_rates_count_rejections():
     assert on_all_cores(lambda rng: 3, 2, 0) == [3, 3]
 
 
+def test_an_elliptical_twin_keeps_mean_covariance_and_distances_and_no_direction():
+    rng = np.random.default_rng(21)
+    factor = rng.gamma(4.0, 0.25, (6000, 1))
+    z = (factor * rng.standard_normal((6000, 4))) @ rng.standard_normal((4, 6)) + 3.0  # flat: rank 4 of 6
+    twin = null_twin(z, kind="elliptical", random_state=1)
+    u, v = whiten(z).u, (twin - z.mean(0)) @ np.linalg.pinv(np.cov(z.T), rcond=1e-6) @ (twin - z.mean(0)).T
+    distances = np.sort(np.sqrt(np.diagonal(v)))
+    np.testing.assert_allclose(distances, np.sort(np.linalg.norm(u, axis=1)), rtol=1e-3)
+    # The largest of 21 covariances with heavy tails, each to some two standard errors.
+    np.testing.assert_allclose(np.cov(twin.T), np.cov(z.T), atol=0.1 * np.cov(z.T).max())
+    before = np.corrcoef((u**2).T)[0, 1]
+    assert before == pytest.approx(np.corrcoef((whiten(twin).u ** 2).T)[0, 1], abs=0.06), (
+        "one factor moves all"
+    )
+    directions = u / np.linalg.norm(u, axis=1, keepdims=True)
+    lopsided = np.where(directions[:, :1] > 0, 2.0, 1.0) * u  # distances depend on the direction
+    turned = null_twin(lopsided, kind="elliptical", random_state=2)
+    length = np.linalg.norm(turned - lopsided.mean(0), axis=1)
+    assert abs(np.corrcoef(length, turned[:, 0] > lopsided[:, 0].mean())[0, 1]) < 0.05
+    assert len(null_twin(z, kind="elliptical", n_samples=10)) == 10
+    with pytest.raises(ValueError, match="at most 6000"):
+        null_twin(z, kind="elliptical", n_samples=6001)
+
+
 # Core and shell.
 
 

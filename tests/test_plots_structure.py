@@ -51,6 +51,10 @@ def test_twin_dots_put_each_statistic_in_its_row():
     )
     assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
     assert ax.get_legend().get_texts()[1].get_text() == "faces"
+    assert plots.twin_dots(test, legend=False, ax=ax).get_ylim() == (1.5, -0.5), (
+        "the first row stays at the top"
+    )
+    assert plots.twin_dots(test, legend=False).get_legend() is None
 
 
 def test_dimension_bias_curve_shows_both_estimators():

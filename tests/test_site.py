@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+from PIL import Image
 
 from aelib import crossrefs, record, site
 
@@ -116,6 +117,22 @@ def test_references_between_notebooks_are_links(pages, built):
     notebook = pages[built[0] / "notebooks" / "03_correlations.html"]
     assert {"#figure-3-11", "#section-3-3", "09_principal_components.html"} <= set(notebook.links)
     assert {"figure-3-11", "section-3-3"} <= notebook.ids
+
+
+def test_the_readme_shows_every_notebook():
+    shown = re.findall(
+        r"\(docs/thumbnails/(\w+)\.png\)", (site.ROOT / "README.md").read_text(encoding="utf-8")
+    )
+    assert shown == [path.stem.partition("_")[0] for path in sorted(site.NOTEBOOKS.glob("[0-9A]*.ipynb"))]
+    assert all((site.THUMBNAILS / f"{number}.png").is_file() for number in shown)
+
+
+def test_thumbnails_are_of_one_format(tmp_path):
+    written = site.write_thumbnails(tmp_path)
+    assert written
+    for path in written:
+        with Image.open(path) as picture:
+            assert picture.size == (300, 200)
 
 
 def test_the_figures_of_the_home_page_exist():

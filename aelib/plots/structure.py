@@ -111,7 +111,7 @@ def nearest_curves(laws: Mapping[str, NumberDensity], *, ax: Axes | None = None)
     return ax
 
 
-def twin_dots(test: TwinTest, *, label: str = "cloud", ax: Axes | None = None) -> Axes:
+def twin_dots(test: TwinTest, *, label: str = "cloud", legend: bool = True, ax: Axes | None = None) -> Axes:
     """Draw each statistic of a cloud among those of its twins, in the twins' standard deviations.
 
     Parameters
@@ -120,14 +120,16 @@ def twin_dots(test: TwinTest, *, label: str = "cloud", ax: Axes | None = None) -
         The statistics.
     label : str
         What the cloud is called.
+    legend : bool
+        Whether to draw a legend, to the right of the axes.
     ax : matplotlib.axes.Axes or None
         Where to draw; None makes a figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The axes, with a row for each statistic: small dots for the twins, a large one for the cloud. The scale is
-        linear to three standard deviations and logarithmic beyond.
+        The axes, with a row for each statistic, the first at the top: small dots for the twins, a large one for the
+        cloud. The scale is linear to three standard deviations and logarithmic beyond.
 
     Examples
     --------
@@ -152,9 +154,10 @@ def twin_dots(test: TwinTest, *, label: str = "cloud", ax: Axes | None = None) -
     ax.set_xscale("symlog", linthresh=3.0)
     ax.axvline(0.0, color="0.8", linewidth=0.8, zorder=0)
     ax.set_yticks(rows, test.names)
-    ax.invert_yaxis()
+    ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlabel("distance from the twins' mean, in their standard deviations")
-    ax.legend(loc="best")
+    if legend:
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return ax
 
 
