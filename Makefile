@@ -37,7 +37,7 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY)  ## execute the notebooks into runs/ (IMAGES=photos:PATH trains on photographs first)
 	@$(BIN)/python -m aelib run $(if $(IMAGES),--images '$(IMAGES)') $(ARGS)
 
-sweep: $(READY)  ## the series over a grid of networks and parameters: make sweep ARGS="-f notebooks/params/sweep.yaml"
+sweep: $(READY)  ## the series over a grid of networks and parameters: make sweep ARGS="-f notebooks/sweeps/small.yaml"
 	@$(BIN)/python -m aelib sweep $(ARGS)
 
 test: $(READY)  ## tests, doctests and notebooks

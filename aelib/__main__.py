@@ -97,7 +97,7 @@ def _describe_sweep(sweep: argparse.ArgumentParser) -> None:
         "for each. Networks are trained as the grid says. The same command goes on with a sweep that was stopped."
     )
     sweep.add_argument(
-        "-f", "--file", type=Path, metavar="FILE", help="a grid, e.g. notebooks/params/sweep.yaml"
+        "-f", "--file", type=Path, metavar="FILE", help="a grid, e.g. notebooks/sweeps/small.yaml"
     )
     sweep.add_argument(
         "-g",

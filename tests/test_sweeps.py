@@ -273,3 +273,11 @@ def test_only_claims_with_figures_are_drawn(tmp_path):
     assert [path.name for path in drawn] == ["X-mean.png"]
     with Image.open(drawn[0]) as picture:
         assert picture.size[0] > 300
+
+
+@pytest.mark.parametrize(
+    "path", sorted((record.ROOT / "notebooks" / "sweeps").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_committed_grids_are_right(path):
+    asked = sweeps.read_grid(path)
+    assert len(sweeps.plan(asked["grid"], only=asked["notebooks"])) >= 12 and asked["keep"] in sweeps.KEEP

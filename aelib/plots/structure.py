@@ -9,7 +9,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.patches import Circle
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FixedLocator, PercentFormatter
 
 from aelib.densities import NumberDensity
 from aelib.plots.style import DENSITY_LABEL, PALETTE
@@ -152,6 +152,8 @@ def twin_dots(test: TwinTest, *, label: str = "cloud", legend: bool = True, ax: 
     )
     ax.plot(test.effect, rows, "o", color=PALETTE[3], label=label)
     ax.set_xscale("symlog", linthresh=3.0)
+    # Without those at ±1, which would touch that at 0.
+    ax.xaxis.set_major_locator(FixedLocator([0, *(sign * 10**k for k in range(1, 9) for sign in (-1, 1))]))
     ax.axvline(0.0, color="0.8", linewidth=0.8, zorder=0)
     ax.set_yticks(rows, test.names)
     ax.set_ylim(len(rows) - 0.5, -0.5)
