@@ -111,6 +111,36 @@ def open_for_run(source: str, *, n_images: int, seed: int, at_most: bool) -> Ima
         return open_images(source, seed=seed)  # too few, or it says again what is wrong
 
 
+def usual_training(n_images: int, *, seed: int) -> TrainingConfig:
+    """Say how a network is trained where nobody says otherwise, within the budget of a run.
+
+    Parameters
+    ----------
+    n_images : int
+        Number of training images.
+    seed : int
+        Seed of the initial weights and the order of the images.
+
+    Returns
+    -------
+    TrainingConfig
+        The settings.
+
+    Examples
+    --------
+    >>> usual_training(17_000, seed=1).epochs
+    10
+    """
+    return TrainingConfig(
+        epochs=epochs_within(IMAGE_EPOCHS, n_images=n_images),
+        batch_size=64,
+        learning_rate=1e-3,
+        schedule="cosine",
+        flips=True,
+        seed=seed,
+    )
+
+
 def train_for_run(images: Images, folder: Path, *, seed: int) -> Autoencoder:
     """Train post III's network on the training part of a run's images, within the run's budget.
 
@@ -129,14 +159,7 @@ def train_for_run(images: Images, folder: Path, *, seed: int) -> Autoencoder:
         The trained network.
     """
     parts = images.split(seed=seed)
-    settings = TrainingConfig(
-        epochs=epochs_within(IMAGE_EPOCHS, n_images=len(parts.train)),
-        batch_size=64,
-        learning_rate=1e-3,
-        schedule="cosine",
-        flips=True,
-        seed=seed,
-    )
+    settings = usual_training(len(parts.train), seed=seed)
     config = replace(PRESETS["post3"], image_size=images.size)
     return train(parts.train, config, training=settings, validation=parts.validation, folder=folder)
 

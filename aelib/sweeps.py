@@ -106,15 +106,9 @@ class Point:
             The settings.
         """
         from aelib import steps
-        from aelib.training import TrainingConfig
 
-        usual: dict[str, Any] = {
-            "epochs": steps.epochs_within(steps.IMAGE_EPOCHS, n_images=n_images),
-            "learning_rate": 1e-3,
-            "schedule": "cosine",
-            "flips": True,
-        }
-        return TrainingConfig(seed=self.seed, **(usual | self._chosen(_IN_A_TRAINING)))
+        usual = steps.usual_training(n_images, seed=self.seed)
+        return dataclasses.replace(usual, **self._chosen(_IN_A_TRAINING))
 
     def _chosen(self, names: Sequence[str]) -> dict[str, Any]:
         return {name: self.values[name] for name in names if name in self.values}
@@ -321,7 +315,7 @@ def run_sweep(
         )
     place = (folder / name).resolve()
     with record.only_writer(place):
-        _join(place, grid, only, points)
+        _join(place, only, points)
         todo = [point for point in points if not _is_done(place, point)]
         tqdm.write(f"{name}: {len(points) - len(todo)} of {len(points)} points are done")
         failed = _carry_out(place, todo, only, keep, notebooks, scheduler, workers) if todo else {}
@@ -331,13 +325,13 @@ def run_sweep(
     return Sweep(place, table, failed)
 
 
-def _join(folder: Path, grid: Mapping[str, Any], only: Sequence[str], points: Sequence[Point]) -> None:
+def _join(folder: Path, only: Sequence[str], points: Sequence[Point]) -> None:
     """Write down what the sweep was asked; refuse if the folder holds another one."""
     asked = {
         "format": _FORMAT,
         "version": _VERSION,
         # Lists, because the order counts: it is that of the table.
-        "grid": [[axis, _plain(_values(axis, given))] for axis, given in grid.items()],
+        "axes": list(points[0].values),
         "notebooks": list(only),
         "points": [[point.name, [_plain(value) for value in point.values.values()]] for point in points],
     }
@@ -504,7 +498,7 @@ def sweep_table(folder: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no sweep: python -m aelib sweep begins one.") from None
     rows = []
-    axes = [axis for axis, _ in asked["grid"]]
+    axes = asked["axes"]
     for name, values in asked["points"]:
         place = folder / "points" / name
         said = {
@@ -606,6 +600,8 @@ def survival(table: pd.DataFrame, *, over: str = "seed") -> pd.DataFrame:
     """
     axes = [name for name in varying_axes(table) if name != over]
     judged = table[table["verdict"] != claims.Verdict.NOT_APPLICABLE.value]
+    if not len(judged):
+        return pd.DataFrame(columns=["variants agree"])
     variant = judged.apply(lambda row: ", ".join(f"{axis} {row[axis]}" for axis in axes) or "all", axis=1)
     order = list(dict.fromkeys(variant))
     good = judged["verdict"] == claims.Verdict.REPRODUCED.value

@@ -1,7 +1,7 @@
 """Size and power of the tests of normality: `python -m benchmarks.normality`, which goes on where it was stopped.
 
 Strengths of the planted departures were fixed before anything was measured: the defaults of `aelib.planted`, and a
-weaker version of each.
+weaker version of each. The last two mixtures were added when the first two had gone unseen.
 """
 
 import argparse

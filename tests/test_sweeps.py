@@ -236,6 +236,7 @@ def test_survival_counts_repetitions_of_each_variant():
     assert found.loc["X-mean"].tolist() == ["1/2", "2/2", "no"]
     assert found.loc["I-mse"].tolist() == ["0/2", "0/2", "yes"]
     assert found.loc["V-any-b"].tolist() == ["1/1", "–", "yes"]
+    assert sweeps.survival(table[table["verdict"] == none]).empty, "as when every point has failed"
 
 
 def test_tables_that_are_none(tmp_path):
@@ -260,6 +261,11 @@ def test_a_claim_is_drawn_with_a_column_for_each_variant():
     segments = ax.containers[0].lines[2][0].get_segments()
     assert np.diff(segments[0][:, 1])[0] == pytest.approx(0.4), "two standard errors to either side"
     assert ax.get_yscale() == "linear"
+    (band,) = ax.patches
+    assert band.get_y() == claim.low == 2.0, "the band begins at the criterion, and ends with the axes"
+    assert band.get_y() + band.get_height() == pytest.approx(ax.get_ylim()[1])
+    none = plots.claim_dots(table.assign(measured=0.5), claim, axes=["z_dim", "seed"], ax=Figure().subplots())
+    assert none.patches[0].get_y() == 2.0 and none.get_ylim()[0] < 0.5, "no band where nothing is reproduced"
     wide = table.assign(measured=[0.01, 0.1, 1.0, 10.0])
     assert plots.claim_dots(wide, claim, axes=["z_dim", "seed"], ax=Figure().subplots()).get_yscale() == "log"
     with pytest.raises(ValueError, match="one row or more"):

@@ -1,6 +1,7 @@
 """Sweeps: a claim's figure at every point of a grid."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,19 +68,20 @@ def claim_dots(
         places += [steps[repetitions.index(value)] for value in table[over]]
     measured, error = (table[name].to_numpy(dtype=float) for name in ("measured", "standard error"))
     ax.errorbar(places, measured, yerr=2 * error, fmt="o", color=PALETTE[0], markersize=4, capsize=2)
-    if measured.min() > 0 and measured.max() > 100 * measured.min():
+    ends = [end for end in (claim.low, claim.high) if math.isfinite(end)]
+    if min([*ends, measured.min()]) > 0 and measured.max() > 100 * measured.min():
         ax.set_yscale("log")
+    for end in ends:
+        ax.axhline(end, color=PALETTE[2], linewidth=1, linestyle="--", zorder=1)
+    # Only now: the limits hold the ends of the criterion.
     low, high = ax.get_ylim()
-    ax.axhspan(
-        max(claim.low, low), min(claim.high, high), color=PALETTE[2], alpha=0.15, linewidth=0, zorder=0
-    )
-    for end in (claim.low, claim.high):
-        if math.isfinite(end):
-            ax.axhline(end, color=PALETTE[2], linewidth=1, linestyle="--", zorder=1)
+    bottom, top = max(claim.low, low), min(claim.high, high)
+    ax.axhspan(bottom, top, color=PALETTE[2], alpha=0.15, linewidth=0, zorder=0)
+    ax.set_ylim(low, high)
     ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.set_xlabel(", ".join(others))
-    ax.set_ylabel(claim.measure, fontsize="small", wrap=True)
+    ax.set_ylabel(textwrap.fill(claim.measure, 38), fontsize="small")
     sns.despine(ax=ax)
     return ax
 
