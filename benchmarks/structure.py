@@ -1,11 +1,11 @@
 """Size and power of the instruments of structure: `python -m benchmarks.structure`, which goes on where it was stopped.
 
-The planted departures are those of `benchmarks.normality`, and clusters; nothing was chosen after a measurement.
+The laws are those of `benchmarks.normality`.
 """
 
 import argparse
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,33 +14,20 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from aelib.files import read_json, write_json, write_text
-from aelib.planted import (
-    planted_cloud,
-    planted_filaments,
-    planted_heavy_tails,
-    planted_mixture,
-    planted_sheet,
-)
-from aelib.power import correlated_normal
 from aelib.record import RUNS
 from aelib.structure import Structure, measure_structure
 from aelib.twins import rejection_rates
+from benchmarks import normality
+from benchmarks.normality import LEVEL, Z_DIM, Draw
 
-LEVEL = 0.05
-Z_DIM = 256
 DRAWS = 39  # two-sided p-values reach 5 %
-Draw = Callable[[int, int], np.ndarray]
 LAWS: dict[str, Draw] = {
-    "normal": lambda n, seed: correlated_normal(n, Z_DIM, np.random.default_rng(seed)),
-    "heavy tails, t with 10 degrees": lambda n, seed: planted_heavy_tails(
-        n, Z_DIM, degrees=10.0, random_state=seed
-    ),
-    "mixture, 4 σ apart": lambda n, seed: planted_mixture(n, Z_DIM, distance=4.0, random_state=seed),
-    "clusters": lambda n, seed: planted_cloud("clusters", n, Z_DIM, random_state=seed),
-    "sheet, 10 % of the points": lambda n, seed: planted_sheet(n, Z_DIM, share=0.1, random_state=seed),
-    "filaments, 10 % of the points": lambda n, seed: planted_filaments(
-        n, Z_DIM, share=0.1, random_state=seed
-    ),
+    "normal": normality.LAWS["normal"],
+    "heavy tails, t with 10 degrees": normality.LAWS["heavy tails, t with 10 degrees"],
+    "mixture, 4 σ apart": normality.LAWS["mixture, 4 σ apart"],
+    "clusters": normality.LAWS["mixture of fifty"],
+    "sheet, 10 % of the points": normality.LAWS["sheet, 10 % of the points"],
+    "filaments, 10 % of the points": normality.LAWS["filaments, 10 % of the points"],
 }
 # Points: clouds that measure the size, clouds of each planted law, clouds at a time.
 PLANS = {2_000: (280, 20, 20), 20_000: (40, 5, 5)}
@@ -66,7 +53,7 @@ def rejected(n: int, path: Path) -> dict[str, list[float]]:
     for number, name, start, size in tqdm(list(_missing(n, counts)), desc=f"rejections, {n}"):
         found = rejection_rates(
             STATISTIC,
-            partial(LAWS[name], n),
+            lambda seed, law=LAWS[name]: law(n, np.random.default_rng(seed)),
             clouds=size,
             draws=DRAWS,
             level=LEVEL,
