@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import inspect
+from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,14 @@ html_theme_options = {
 }
 
 
+_NAMED_FIELD = type(namedtuple("OneField", "x").x)  # the docstring's Parameters describe them
+
+
 def _skip_foreign(_app: Any, _what: str, _name: str, member: Any, _skip: bool, _options: Any) -> bool | None:
-    """Leave out what other packages put into our modules and classes, such as scikit-learn's `set_fit_request`."""
+    """Leave out what others put into our classes: scikit-learn's `set_fit_request`, "Alias for field number 0"."""
     ours = str(getattr(member, "__module__", "aelib")).startswith("aelib")
-    return True if (inspect.isroutine(member) or inspect.isclass(member)) and not ours else None
+    field = isinstance(member, _NAMED_FIELD)
+    return True if field or ((inspect.isroutine(member) or inspect.isclass(member)) and not ours) else None
 
 
 def _skip_object(_app: Any, _domain: str, _type: str, description: Any) -> None:
