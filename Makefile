@@ -11,6 +11,12 @@ CONSTRAINTS ?= constraints.txt
 # More words for `python -m aelib run` or `train`: make run ARGS="--notebooks 01 -p seed 8"
 ARGS ?=
 
+# How many processes test at a time, at most: one for each core, but each may hold a notebook's kernel.
+WORKERS ?= 4
+
+# Without its compiled files Python needs 6 seconds more for each start with Keras, and there are many starts here.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -40,8 +46,10 @@ run: $(READY)  ## execute the notebooks into runs/ (IMAGES=photos:PATH trains on
 sweep: $(READY)  ## the series over a grid of networks and parameters: make sweep ARGS="-f notebooks/sweeps/small.yaml"
 	@$(BIN)/python -m aelib sweep $(ARGS)
 
-test: $(READY)  ## tests, doctests and notebooks
-	@$(BIN)/python -m pytest --quiet --nbval-lax tests aelib $(sort $(wildcard notebooks/[0-9A-Z]*_*.ipynb)) $(ARGS)
+# The longest files come first, so that no worker is left alone with one; threads of BLAS would only be in each other's way.
+test: $(READY)  ## tests, doctests and notebooks, on all cores: make test ARGS="-k name", or "-n0 --pdb" to look inside
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -n logical --maxprocesses $(WORKERS) --dist loadfile \
+	  --no-loadscope-reorder --nbval-lax $(sort $(wildcard notebooks/[0-9A-Z]*_*.ipynb)) tests aelib $(ARGS)
 
 lint: $(READY)  ## style, types, layers and docstrings
 	@$(BIN)/ruff check --quiet --output-format=concise .

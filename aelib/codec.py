@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from jaxtyping import Float32
 from tqdm.auto import tqdm
 
@@ -74,7 +75,9 @@ def encode(
     place = _place_in_cache(description) if path is None else Path(path)
     if place.suffix != ".npy":
         raise ValueError(f"path must end in .npy, not {place.name!r}.")
-    if not _is_there(place, description):
+    if path is None:
+        _keep(place, batches, description)
+    elif not _is_there(place, description):
         kept = _place_in_cache(description)
         known = keep and isinstance(images, Images) and _is_there(kept, description)
         _write(place, iter([np.load(kept, mmap_mode="r")]) if known else batches, description)
@@ -223,6 +226,15 @@ def _is_there(path: Path, description: dict[str, Any]) -> bool:
         return files.read_json(path.with_suffix(".json")) == description and path.is_file()
     except (FileNotFoundError, ValueError):
         return False
+
+
+def _keep(place: Path, batches: Iterator[np.ndarray], description: dict[str, Any]) -> None:
+    """Write z-points to the cache, if no other process has or does: two notebooks often want the same."""
+    if not _is_there(place, description):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_suffix(".lock")):
+            if not _is_there(place, description):
+                _write(place, batches, description)
 
 
 def _write(path: Path, batches: Iterator[np.ndarray], description: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """What all tests share: a cache of their own, reproducible hypothesis runs, and small notebooks."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,8 +14,10 @@ hypothesis.settings.load_profile("aelib")
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep the tests, and the notebooks tested with them, out of the user's image cache."""
-    folder = tmp_path_factory.mktemp("cache")
+    """Keep the tests, and the notebooks tested with them, out of the user's image cache; workers share one."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AELIB_CACHE", str(folder))
         yield folder

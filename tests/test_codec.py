@@ -1,11 +1,13 @@
 """Tests of aelib.codec: the networks' own answers, however they are batched, in memory or on disk."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from aelib import faces
+from aelib import codec, faces
 from aelib._backend import keras
 from aelib.codec import decode, encode, reconstruct
 from aelib.images import Images
@@ -157,6 +159,20 @@ class TestKept:
         ):
             np.testing.assert_array_equal(encode(network, part), encode(network, part, keep=False))
         assert len(kept()) == 3
+
+    def test_of_two_that_want_the_same_one_waits(self, model, images, expected, kept, monkeypatch):
+        written, write = [], codec._write
+
+        def write_slowly(*what):
+            time.sleep(0.2)
+            write(*what)
+            written.append(what)
+
+        monkeypatch.setattr(codec, "_write", write_slowly)
+        with ThreadPoolExecutor(2) as pool:
+            for z in pool.map(lambda _: encode(model, Images.from_array(images)), range(2)):
+                np.testing.assert_allclose(z, expected, rtol=2e-2, atol=2e-3)
+        assert len(written) == len(kept()) == 1
 
     def test_arrays_and_what_is_not_wanted_are_not_kept(self, model, images, kept):
         encode(model, images)
