@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help venv run sweep test lint lab site bench store checkpoint data-check constraints coverage clean
+.PHONY: help venv run sweep test chromium lint lab site bench store checkpoint data-check constraints coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -50,6 +50,15 @@ sweep: $(READY)  ## the series over a grid of networks and parameters: make swee
 test: $(READY)  ## tests, doctests and notebooks, on all cores: make test ARGS="-k name", or "-n0 --pdb" to look inside
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -n logical --maxprocesses $(WORKERS) --dist loadfile \
 	  --no-loadscope-reorder --nbval-lax $(sort $(wildcard notebooks/[0-9A-Z]*_*.ipynb)) tests aelib $(ARGS)
+
+chromium:  ## install Chromium, which tests open pages with, if there is none (Debian, as root); without it they are skipped
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then exit 0; fi; \
+	if [ $$EUID != 0 ] || ! type -P apt-get >/dev/null; then \
+	  echo "no Chromium here, and only root on Debian can install it this way: its package is called chromium" >&2; exit 1; \
+	fi; \
+	echo "installing Chromium"; export DEBIAN_FRONTEND=noninteractive; \
+	said=`{ apt-get -qq update && apt-get -qq -y install --no-install-recommends chromium fonts-dejavu-core; } 2>&1` \
+	  || { echo "$$said" >&2; exit 1; }
 
 lint: $(READY)  ## style, types, layers and docstrings
 	@$(BIN)/ruff check --quiet --output-format=concise .
