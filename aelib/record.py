@@ -159,6 +159,19 @@ class ClaimRecord:
     notebook: str
     images: str
 
+    @property
+    def figure(self) -> str:
+        """The measured figure with its standard error, as a reader wants it; a dash where there is none."""
+        if self.measured is None:
+            return "–"
+        if self.standard_error:
+            text = f"{self.measured:.3g} ± {self.standard_error:.2g}"
+        elif self.measured == round(self.measured) and abs(self.measured) < 1e9:
+            text = f"{self.measured:,.0f}".replace(",", " ")
+        else:
+            text = f"{self.measured:.4g}"
+        return text.replace("-", "−")
+
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
@@ -495,10 +508,4 @@ def claims_text(records: Iterable[ClaimRecord]) -> str:
 
 
 def _row(record: ClaimRecord) -> tuple[str, ...]:
-    if record.measured is None:
-        figure = "–"
-    else:
-        figure = f"{record.measured:.4g}" + (
-            f" ± {record.standard_error:.2g}" if record.standard_error else ""
-        )
-    return record.id, record.source_figure, record.criterion, figure, record.verdict
+    return record.id, record.source_figure, record.criterion, record.figure, record.verdict

@@ -145,6 +145,21 @@ def test_claims_are_gathered_from_the_notebooks(tmp_path):
     assert text[-1].count(",") == len(CLAIMS) - 3 - 1
 
 
+@pytest.mark.parametrize(
+    ("measured", "standard_error", "figure"),
+    [
+        (None, None, "–"),
+        (2_884_355.0, 0.0, "2 884 355"),
+        (0.94531, 0.0, "0.9453"),
+        (-0.9941, 9.4e-5, "−0.994 ± 9.4e−05"),
+        (3.6e-13, 0.0, "3.6e−13"),
+    ],
+)
+def test_figures_are_written_for_a_reader(measured, standard_error, figure):
+    asked = ("I-mse", "I", "a claim", "shown", "a figure", "≤ 1", measured, standard_error, "reproduced")
+    assert record.ClaimRecord(*asked, notebook="01_a", images="faces").figure == figure
+
+
 def test_no_claims(tmp_path):
     with pytest.raises(ValueError, match="holds no run"):
         record.gather_claims(tmp_path)
