@@ -211,8 +211,15 @@ def summary(skipped: Sequence[Skipped]) -> str:
     >>> summary([Skipped("a.png", "the file is empty")])
     '1 files are unreadable, a.png (the file is empty) the first'
     """
-    name, reason = skipped[0]
+    name, reason = map(_printable, skipped[0])
     return f"{len(skipped)} files are unreadable, {name} ({reason}) the first"
+
+
+def _printable(text: str) -> str:
+    """Escape what a terminal would take for orders, and bytes that are no text; letters of any script stay."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
 
 
 def n_cores() -> int:
@@ -349,8 +356,10 @@ def _load(recipe: _Recipe, place: _Place) -> Cached | None:
         held = recipe.rows.copy()
         for row, candidate in record["replaced"]:
             held[row] = candidate
+        if not ((held >= -1) & (held < recipe.candidates.n_available)).all():
+            return None
         skipped = recipe.named({int(candidate): str(reason) for candidate, reason in record["skipped"]})
-    except (OSError, ValueError, TypeError, KeyError, IndexError):
+    except (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError):
         return None
     rows = np.flatnonzero(held >= 0)
     rows = rows[np.argsort(held[rows])]
@@ -360,10 +369,10 @@ def _load(recipe: _Recipe, place: _Place) -> Cached | None:
 def _map(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
     """Map a file of pixels if it is whole."""
     try:
-        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        pixels = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError, OverflowError, TypeError, SyntaxError, MemoryError):
         return None
-    whole = isinstance(pixels, np.memmap) and pixels.shape == shape and pixels.dtype == np.uint8
+    whole = pixels.shape == shape and pixels.dtype == np.uint8
     return pixels if whole and path.stat().st_size == pixels.offset + pixels.nbytes else None
 
 
@@ -541,9 +550,11 @@ def _read_marks(recipe: _Recipe, place: _Place) -> dict[int, dict[int, str]]:
     marks = {}
     if _is_ours(recipe, place):
         for line in place.done.read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
-            with contextlib.suppress(ValueError, TypeError):
+            with contextlib.suppress(ValueError, TypeError, OverflowError, RecursionError):
                 number, failed = json.loads(line)
-                marks[int(number)] = {int(row): str(reason) for row, reason in failed}
+                reasons = {int(row): str(reason) for row, reason in failed}
+                if all(0 <= row < len(recipe.rows) for row in reasons):
+                    marks[int(number)] = reasons
     return marks
 
 

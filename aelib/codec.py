@@ -223,9 +223,13 @@ def _place_in_cache(description: dict[str, Any]) -> Path:
 
 def _is_there(path: Path, description: dict[str, Any]) -> bool:
     try:
-        return files.read_json(path.with_suffix(".json")) == description and path.is_file()
-    except (FileNotFoundError, ValueError):
-        return False
+        if files.read_json(path.with_suffix(".json")) != description:
+            return False
+        z = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError, OverflowError, TypeError, SyntaxError, MemoryError):
+        return False  # not there, or no whole file: it is written anew
+    shape = (description["n"], description["z_dim"])
+    return z.shape == shape and z.dtype == np.float32 and path.stat().st_size == z.offset + z.nbytes
 
 
 def _keep(place: Path, batches: Iterator[np.ndarray], description: dict[str, Any]) -> None:

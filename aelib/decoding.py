@@ -3,7 +3,9 @@
 import io
 import math
 import os
+import stat
 import struct
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,6 +20,8 @@ from numba import njit
 from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
+from aelib.files import BAD_ARCHIVE
+
 VERSION = "1"
 """Part of every cache key: raise it when the same file would decode to other pixels."""
 
@@ -31,6 +35,7 @@ Crop: TypeAlias = Literal["square"] | int | tuple[int, int, int, int]
 _FORMATS = ("JPEG", "PNG", "WEBP")
 _EXIF_ORIENTATION = 0x0112
 _LARGEST_FILE = 2**28  # bytes; a single image beyond it is damage or an attack
+_MOST_PASSES = 20  # over an image at Pillow's limit; a progressive JPEG of a camera has about ten scans
 # What Pillow and its codecs are known to raise on damaged input; anything else is a defect and must show.
 _DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError,
@@ -95,8 +100,9 @@ class ImageFiles:
 def list_image_files(path: str | os.PathLike[str]) -> ImageFiles:
     """List the image files of a folder, its inner folders included, or of a zip archive.
 
-    Hidden files (and the ``__MACOSX`` of a Mac's zip) are left out. The order is that of the names' code points, the
-    same on every platform.
+    Hidden files (and the ``__MACOSX`` of a Mac's zip) are left out. An inner folder that may not be opened counts as a
+    file that cannot be read, so that it is reported. Links are followed to files, not to folders. The order is that
+    of the names' code points, the same on every platform.
 
     Parameters
     ----------
@@ -113,7 +119,7 @@ def list_image_files(path: str | os.PathLike[str]) -> ImageFiles:
     FileNotFoundError
         If there is no such path.
     ValueError
-        If it is neither a folder nor a zip archive, or holds no image files.
+        If it is neither a folder nor a zip archive, is a damaged one, or holds no image files.
 
     Examples
     --------
@@ -129,7 +135,7 @@ def list_image_files(path: str | os.PathLike[str]) -> ImageFiles:
         raise FileNotFoundError(f"{path} does not exist; expected a folder or a zip file with images.")
     if path.is_dir():
         files = _list_folder(path)
-    elif zipfile.is_zipfile(path):
+    elif path.is_file() and zipfile.is_zipfile(path):  # not a pipe, which would wait for a writer
         files = _list_zip(path)
     else:
         raise ValueError(f"{path} is neither a folder nor a zip file (or the zip file is damaged).")
@@ -145,6 +151,9 @@ def decode_square(data: bytes, *, size: int, crop: Crop = "square") -> UInt8[np.
     and CMYK images become RGB (embedded colour profiles are not applied); transparent ones are laid on white. Of
     an animation the first frame counts. Reducing averages over areas, with the exact share of every pixel;
     enlarging is bicubic. Big JPEGs are decoded at 1/2, 1/4 or 1/8 as long as at least twice `size` is left.
+
+    Images that several threads decode at the same time have together no more pixels than Pillow's limit for one, at
+    about 26 bytes of memory each: 2.4 GB at most.
 
     Parameters
     ----------
@@ -164,7 +173,7 @@ def decode_square(data: bytes, *, size: int, crop: Crop = "square") -> UInt8[np.
     ------
     UnreadableImageError
         If the file is damaged, of another format, over Pillow's limit for decompression bombs
-        (``PIL.Image.MAX_IMAGE_PIXELS``), or smaller than the crop.
+        (``PIL.Image.MAX_IMAGE_PIXELS``), a JPEG of so many scans that it would take minutes, or smaller than the crop.
 
     Examples
     --------
@@ -177,6 +186,7 @@ def decode_square(data: bytes, *, size: int, crop: Crop = "square") -> UInt8[np.
         raise UnreadableImageError("the file is empty")
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            _check_pixels(image, data)
             return _square(image, size, crop)
     except UnreadableImageError:
         raise
@@ -245,15 +255,18 @@ def resize_square(image: Image.Image, box: Box, *, size: int) -> UInt8[np.ndarra
 
 
 def _is_image(name: str) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+    parts = [part for part in name.split("/") if part not in (".", "..")]  # of a zip: names, not paths
+    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
     return name.lower().endswith(SUFFIXES) and not hidden
 
 
 def _list_folder(folder: Path) -> ImageFiles:
-    listed = []
-    for place, _, found in os.walk(folder):
+    listed: list[str] = []
+    closed: list[OSError] = []
+    for place, _, found in os.walk(folder, onerror=closed.append):
         inner = "" if Path(place) == folder else os.path.relpath(place, folder).replace(os.sep, "/") + "/"
         listed += [inner + name for name in found if _is_image(inner + name)]
+    listed += [os.path.relpath(error.filename, folder).replace(os.sep, "/") + "/" for error in closed]
     names = tuple(sorted(listed))
 
     @contextmanager
@@ -274,6 +287,8 @@ def _stamp(path: Path) -> str:
 
 def _read_file(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise UnreadableImageError("it is no regular file")  # a pipe would wait for a writer
         with path.open("rb") as file:
             return _limited(file.read(_LARGEST_FILE + 1))
     except OSError as error:
@@ -281,14 +296,14 @@ def _read_file(path: Path) -> bytes:
 
 
 def _list_zip(path: Path) -> ImageFiles:
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path) as archive:
         members = [member for member in archive.infolist() if _is_image(member.filename)]
     members.sort(key=lambda member: member.filename)
 
     @contextmanager
     def opened() -> Iterator[Callable[[int], bytes]]:
-        with zipfile.ZipFile(path) as archive:
-            yield lambda k: _read_member(archive, members[k])
+        with open_zip(path) as archive:
+            yield lambda k: read_member(archive, members[k])
 
     return ImageFiles(
         names=tuple(member.filename for member in members),
@@ -297,12 +312,65 @@ def _list_zip(path: Path) -> ImageFiles:
     )
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+@contextmanager
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip archive that may be damaged.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The archive.
+
+    Yields
+    ------
+    zipfile.ZipFile
+        The archive, open for reading.
+
+    Raises
+    ------
+    ValueError
+        If its list of members cannot be read.
+    FileNotFoundError
+        If it is gone.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise
+    except BAD_ARCHIVE as error:
+        raise ValueError(f"{path} is a damaged zip file ({error}); pack it again.") from error
+    with archive:
+        yield archive
+
+
+def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """Read a member of a zip archive, whatever it may be.
+
+    Parameters
+    ----------
+    archive : zipfile.ZipFile
+        The archive.
+    member : zipfile.ZipInfo
+        The member.
+
+    Returns
+    -------
+    bytes
+        Its content, no more than 256 MiB.
+
+    Raises
+    ------
+    UnreadableImageError
+        If it is too large, damaged, encrypted, or packed by a method that is not known or takes memory at will (LZMA).
+    """
+    if member.file_size > _LARGEST_FILE:
+        raise UnreadableImageError(f"the file has more than {_LARGEST_FILE >> 20} MiB")
+    if member.compress_type == zipfile.ZIP_LZMA:
+        raise UnreadableImageError("it is packed by LZMA; pack it in the usual way")
     try:
         with archive.open(member) as file:
             return _limited(file.read(_LARGEST_FILE + 1))
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-        # Damaged, encrypted (RuntimeError), or packed by an unknown method (NotImplementedError).
+    except BAD_ARCHIVE as error:
         raise UnreadableImageError(str(error) or type(error).__name__) from error
 
 
@@ -312,21 +380,59 @@ def _limited(data: bytes) -> bytes:
     return data
 
 
+class _Budget:
+    """How many pixels may be decoded at the same time, so that many cores do not take memory at will."""
+
+    def __init__(self) -> None:
+        self._taken, self._changed = 0, threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Wait until there is room for so many pixels; hold it for a while."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._taken == 0 or self._taken + pixels <= _pixel_limit())
+            self._taken += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= pixels
+                self._changed.notify_all()
+
+
+_BUDGET = _Budget()
+
+
+def _pixel_limit() -> float:
+    return math.inf if Image.MAX_IMAGE_PIXELS is None else Image.MAX_IMAGE_PIXELS
+
+
+def _check_pixels(image: Image.Image, data: bytes) -> None:
+    """Refuse what takes gigabytes or minutes to decode."""
+    width, height = image.size
+    if width * height > _pixel_limit():
+        raise UnreadableImageError(
+            f"{width} x {height} pixels, over Pillow's limit of {Image.MAX_IMAGE_PIXELS}"
+        )
+    # Each scan of a progressive JPEG goes over all pixels again, and may take few bytes. Its marker stands in a JPEG's
+    # pixels nowhere else.
+    scans = data.count(b"\xff\xda") if image.format == "JPEG" else 1
+    if scans * width * height > _MOST_PASSES * _pixel_limit():
+        raise UnreadableImageError(f"{width} x {height} pixels in {scans} scans would take minutes to decode")
+
+
 def _square(image: Image.Image, size: int, crop: Crop) -> UInt8[np.ndarray, "size size 3"]:
     stored = image.size
-    if Image.MAX_IMAGE_PIXELS is not None and stored[0] * stored[1] > Image.MAX_IMAGE_PIXELS:
-        raise UnreadableImageError(
-            f"{stored[0]} x {stored[1]} pixels, over Pillow's limit of {Image.MAX_IMAGE_PIXELS}"
-        )
     turned = _orientation(image)
     upright = stored[::-1] if turned.swapped else stored
     box = _as_stored(_crop_box(crop, upright), turned, stored)
     shrink = _draft(image, side=box.right - box.left, size=size)
     box = Box(*(edge / shrink for edge in box))
     corner = (math.floor(box.left), math.floor(box.top), math.ceil(box.right), math.ceil(box.bottom))
-    part = _to_rgb(image.crop(corner))
     inner = Box(box.left - corner[0], box.top - corner[1], box.right - corner[0], box.bottom - corner[1])
-    return _as_upright(resize_square(part, inner, size=size), turned)
+    with _BUDGET.taken(math.prod(image.size)):
+        part = _to_rgb(image.crop(corner))
+        return _as_upright(resize_square(part, inner, size=size), turned)
 
 
 def _orientation(image: Image.Image) -> Orientation:

@@ -1,15 +1,32 @@
-"""Files written whole or not at all: a temporary name in the same folder, then a rename."""
+"""Files written whole or not at all (a temporary name in the same folder, then a rename), and read with suspicion."""
 
 import json
+import lzma
 import os
 import secrets
 import shutil
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+import yaml
+
+BAD_ARCHIVE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError),
+    *(ValueError, IndexError, OverflowError, MemoryError),
+)
+"""What `zipfile` is known to raise on damaged, encrypted or oddly packed archives."""
 
 _MARK = ".part-"
+_LARGEST_YAML = 2**20  # bytes; parameters are some lines
+
+Record = TypeVar("Record")
 
 
 @contextmanager
@@ -63,6 +80,20 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     for leftover in path.parent.glob(f".{path.stem}{_MARK}????????{path.suffix}"):
+        _remove(leftover)
+
+
+def remove_all_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files that killed writers of any file left in a folder.
+
+    Call it only where no other process can be writing to the folder, that is, under a lock.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder; what lies in its inner folders stays.
+    """
+    for leftover in Path(folder).glob(f".*{_MARK}????????*"):
         _remove(leftover)
 
 
@@ -127,6 +158,151 @@ def read_json(path: str | os.PathLike[str]) -> Any:
             f"{path} is not valid JSON ({error}): it is damaged or was edited by hand. "
             "Restore it, or delete it and run again what wrote it."
         ) from error
+
+
+def read_yaml(path: str | os.PathLike[str]) -> Any:
+    """Read a YAML file of plain values.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to read, of 1 MiB at most.
+
+    Returns
+    -------
+    Any
+        Its content: dicts, lists, strings, numbers, booleans, dates and None; None if it is empty.
+
+    Raises
+    ------
+    ValueError
+        If the file is too large or not YAML, or has an alias (``*name``): some lines of them say gigabytes.
+    OSError
+        If it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        content = file.read(_LARGEST_YAML + 1)
+    if len(content) > _LARGEST_YAML:
+        raise ValueError(f"{path} has more than {_LARGEST_YAML >> 20} MiB; expected some lines of YAML.")
+    try:
+        return yaml.load(content.decode(), _PlainLoader)
+    except (
+        *(yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, IndexError),
+        *(OverflowError, RecursionError),
+    ) as error:  # PyYAML checks little of what a tag such as !!int is given
+        raise ValueError(f"{path} is not YAML that can be read: {error}") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, without aliases."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse an alias; compose anything else."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"*{self.peek_event().anchor} is an alias: write the value out")
+        return super().compose_node(parent, index)
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Read the arrays of an `.npz` file as `numpy.savez` writes it: not packed, no pickled objects.
+
+    What is read takes no more memory than the file has bytes.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to read.
+
+    Returns
+    -------
+    dict of str to np.ndarray
+        The arrays by name.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or was not written by `numpy.savez`.
+    FileNotFoundError
+        If there is no such file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {
+                member.filename.removesuffix(".npy"): _read_array(archive, member)
+                for member in archive.infolist()
+            }
+    except FileNotFoundError:
+        raise
+    except (*BAD_ARCHIVE, TypeError, SyntaxError, AttributeError, KeyError) as error:
+        raise ValueError(f"{path} is damaged or was not written by numpy.savez ({error}).") from error
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{member.filename} is packed")
+    with archive.open(member) as stream:
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+        if stream.read(1):  # at the end zipfile compares the checksum
+            raise ValueError(f"{member.filename} has bytes beyond its array")
+    return array
+
+
+def as_record(cls: type[Record], content: Any) -> Record:
+    """Make a record of what a JSON file says, if every entry has the type that the record's field names.
+
+    Parameters
+    ----------
+    cls : type
+        A dataclass or named tuple with fields of plain types, lists, dicts, and unions of them.
+    content : Any
+        Expected is a dict with an entry for each field; those with a default may be missing.
+
+    Returns
+    -------
+    instance of cls
+        The record.
+
+    Raises
+    ------
+    ValueError
+        If it is no dict, an entry is missing or unknown, or of another type.
+
+    Examples
+    --------
+    >>> from typing import NamedTuple
+    >>> class Note(NamedTuple):
+    ...     text: str
+    ...     pages: int = 1
+    >>> as_record(Note, {"text": "whole"})
+    Note(text='whole', pages=1)
+    """
+    if not isinstance(content, dict):
+        raise ValueError(f"expected an object with the entries of a {cls.__name__}, not {content!r:.60}")
+    kinds = get_type_hints(cls)
+    for name, value in content.items():
+        if name in kinds and not _fits(value, kinds[name]):
+            raise ValueError(f"{name} must be of type {_named(kinds[name])}, not {value!r:.60}")
+    try:
+        return cls(**content)
+    except TypeError as error:  # it names what is missing or unknown
+        raise ValueError(str(error)) from error
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    if kind is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(kind))
+    if isinstance(value, bool):
+        return kind is bool
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(entry, get_args(kind)[1]) for entry in value.values())
+    return isinstance(value, int | float if origin is float else origin)
+
+
+def _named(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
 
 
 def _refuse_constant(name: str) -> float:

@@ -5,6 +5,8 @@ that `aelib.cache` keeps, `Images` is a view of rows of that file, and indexing 
 """
 
 import contextlib
+import csv
+import functools
 import hashlib
 import http.client
 import io
@@ -13,7 +15,6 @@ import logging
 import operator
 import os
 import warnings
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from PIL import Image
 
 from aelib import decoding
 from aelib.cache import Candidates, MakeBlock, Skipped, open_cache, summary
-from aelib.decoding import Crop, ImageFiles, UnreadableImageError, list_image_files
+from aelib.decoding import Crop, ImageFiles, UnreadableImageError, list_image_files, open_zip, read_member
 
 DEFAULT_FACES = 20_000
 """How many faces ``open_images("faces")`` renders when no number is given."""
@@ -611,16 +612,23 @@ def _celeba_text(place: Path, stem: str) -> str | None:
     """Read one of CelebA's lists from inside the zip, or from inside, beside or above the images."""
     wanted = (f"{stem}.txt", f"{stem}.csv")
     if place.is_file():
-        with zipfile.ZipFile(place) as archive:
-            for member in archive.namelist():
-                if member.rpartition("/")[2] in wanted:
-                    return archive.read(member).decode()
+        with open_zip(place) as archive:
+            for member in archive.infolist():
+                if member.filename.rpartition("/")[2] in wanted:
+                    return _decoded(stem, functools.partial(read_member, archive, member))
     absolute = place.resolve()
     for level in (absolute, absolute.parent, absolute.parent.parent):
         for folder, name in itertools.product((level, level / "Anno", level / "Eval"), wanted):
             if (folder / name).is_file():
-                return (folder / name).read_text(encoding="utf-8")
+                return _decoded(stem, (folder / name).read_bytes)
     return None
+
+
+def _decoded(stem: str, read: Callable[[], bytes]) -> str:
+    try:
+        return read().decode()
+    except (UnreadableImageError, UnicodeDecodeError) as error:
+        raise ValueError(f"{stem} cannot be read ({error}); get it again, or move it away.") from error
 
 
 def _parse_partition(text: str, names: Sequence[str]) -> Int8[np.ndarray, " n"]:
@@ -637,9 +645,17 @@ def _parse_attributes(text: str, names: Sequence[str]) -> pd.DataFrame:
     if lines and len(lines[0].split()) == 1:
         lines = lines[1:]
     header = [name for name in (lines[0].split() if lines else []) if name != "image_id"]
-    values = pd.read_csv(
-        io.StringIO("\n".join(lines[1:]) + "\n"), sep=r"\s+", names=["image", *header], index_col="image"
-    )
+    try:
+        values = pd.read_csv(
+            io.StringIO("\n".join(lines[1:]) + "\n"),
+            sep=r"\s+",
+            names=["image", *header],
+            index_col="image",
+            dtype={"image": str},
+            quoting=csv.QUOTE_NONE,
+        )
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"list_attr_celeba is damaged ({error}); get it again.") from error
     _check_listed("list_attr_celeba", values.index, names)
     values = values[~values.index.duplicated()].loc[list(names)]
     if not values.isin([-1, 1]).to_numpy().all():

@@ -28,10 +28,9 @@ CHECKPOINT_VERSION = 1
 CHECKPOINT_MODEL = "model.keras"
 CHECKPOINT_RECORD = "checkpoint.json"
 
+_MOST_LAYERS = 32
 # What Keras, h5py and zipfile raise for archives that are damaged or do not fit.
-_UNREADABLE = (
-    ValueError, KeyError, OSError, RuntimeError, TypeError, AttributeError, UserWarning, zipfile.BadZipFile
-)  # fmt: skip
+_UNREADABLE = (*files.BAD_ARCHIVE, KeyError, TypeError, AttributeError, UserWarning)
 
 Settings = TypeVar("Settings")
 
@@ -119,7 +118,7 @@ class AutoencoderConfig:
     Parameters
     ----------
     filters : tuple of int
-        Filters of each convolution, from the image inwards.
+        Filters of each convolution, from the image inwards; 32 at most.
     kernel_size : int or tuple of int
         Side of the convolution kernels in pixels: one for all, or one per layer.
     strides : int or tuple of int
@@ -165,6 +164,10 @@ class AutoencoderConfig:
         if not isinstance(self.filters, tuple) or not self.filters:
             raise ValueError(
                 f"filters must be a tuple with one number per convolution, not {self.filters!r}."
+            )
+        if len(self.filters) > _MOST_LAYERS:
+            raise ValueError(
+                f"filters has {len(self.filters)} entries; expected {_MOST_LAYERS} convolutions at most."
             )
         for name in ("filters", "kernel_size", "strides"):
             for number in self._per_layer(name):
@@ -715,7 +718,7 @@ def _parse_record(content: dict[str, Any]) -> _CheckpointRecord:
             raise ValueError(f"{name} must be a {kind.__name__}")
     return _CheckpointRecord(
         config=AutoencoderConfig.from_dict(content["config"]),
-        history=tuple(EpochRecord(**record) for record in content["history"]),
+        history=tuple(files.as_record(EpochRecord, record) for record in content["history"]),
         data=content["data"],
         training=content["training"],
         model_sha256=content["model_sha256"],
@@ -744,6 +747,14 @@ def _check_model_file(path: Path, record: _CheckpointRecord) -> None:
         raise ValueError(
             f"{path} is too small for the {record.config.n_parameters} weights of its configuration."
         )
+    # Keras packs nothing; what is packed could unpack to any amount of memory.
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [m.filename for m in archive.infolist() if m.compress_type != zipfile.ZIP_STORED]
+    except _UNREADABLE:
+        return  # Keras, or h5py, says why when it comes to the weights
+    if packed:
+        raise ValueError(f"{path} was not written by Keras: {packed[0]} is packed. Restore the checkpoint.")
 
 
 def _load_weights(model: Autoencoder, path: Path) -> None:

@@ -1,6 +1,7 @@
 """What notebooks may be asked: their parameters cells, with types and ranges, and what a run hands to each of them."""
 
 import ast
+import contextlib
 import difflib
 import io
 import math
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nbformat
-import yaml
+
+from aelib.files import read_yaml
 
 _TYPES: dict[str, type] = {kind.__name__: kind for kind in (bool, int, float, str, tuple, list, dict)}
 _BRACKETS = re.compile(r"\[([^][]*)\]\s*$")
@@ -38,7 +40,10 @@ class Interval(NamedTuple):
         """Say whether a number is allowed."""
         if not isinstance(value, int | float) or not self.low <= value <= self.high:
             return False
-        return not self.step or (value - self.low) % self.step == 0
+        try:
+            return not self.step or (value - self.low) % self.step == 0
+        except OverflowError:  # an integer beyond all floats
+            return False
 
     def __str__(self) -> str:
         """Say it in words."""
@@ -118,7 +123,8 @@ class Parameter:
         """
         found = literal(value) if isinstance(value, str) and self.kind is not str else value
         if self.kind is float and type(found) is int:
-            found = float(found)
+            with contextlib.suppress(OverflowError):  # it stays an integer, which is refused
+                found = float(found)
         if self.kind is tuple and type(found) is list:  # YAML and JSON know lists only
             found = tuple(found)
         if type(found) is not self.kind:
@@ -133,6 +139,40 @@ class Parameter:
         return ValueError(
             f"{self.notebook}.ipynb: {self.name} {rule}, not {value!r}. ({self.note or self.name})"
         )
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """Read a notebook, and check that it is one.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        An `.ipynb` file.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        The notebook, of format 4.
+
+    Raises
+    ------
+    ValueError
+        If the file is no notebook.
+    FileNotFoundError
+        If there is no such file.
+    """
+    faults: dict[str, Exception] = {}
+    try:
+        notebook = nbformat.read(path, as_version=4, capture_validation_error=faults)
+    except (
+        *(nbformat.ValidationError, ValueError, AttributeError, TypeError, KeyError, IndexError),
+        RecursionError,
+    ) as error:  # nbformat takes much for granted before it validates
+        raise ValueError(f"{path} is not a readable notebook: restore it. ({error})") from error
+    if faults:
+        fault = str(next(iter(faults.values()))).partition("\n")[0]
+        raise ValueError(f"{path} is not a valid notebook: restore it. ({fault})")
+    return notebook
 
 
 def declared_parameters(notebook: Path) -> dict[str, Parameter]:
@@ -153,16 +193,16 @@ def declared_parameters(notebook: Path) -> dict[str, Parameter]:
     ValueError
         If the file is no notebook, has no such cell, the cell holds more than literals, or a default is not allowed.
     """
-    try:
-        cells = nbformat.read(notebook, as_version=4).cells
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        raise ValueError(f"{notebook} is not a readable notebook: restore it. ({error})") from error
+    cells = read_notebook(notebook).cells
     tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", ())]
     if len(tagged) != 1:
         raise ValueError(f"{notebook} has {len(tagged)} cells tagged 'parameters'; it needs exactly one.")
     try:
         declared = {parameter.name: parameter for parameter in _declarations(tagged[0], notebook.stem)}
-    except (ValueError, SyntaxError, tokenize.TokenError) as error:
+    except (
+        *(ValueError, SyntaxError, tokenize.TokenError, TypeError, OverflowError),
+        *(RecursionError, MemoryError),  # of the parser, where brackets lie too deep
+    ) as error:
         raise ValueError(
             f"the parameters cell of {notebook} may only hold lines such as n: int = 3  # points [1..]. ({error})"
         ) from error
@@ -225,10 +265,7 @@ def read_profile(path: Path) -> dict[str, Any]:
     ValueError
         If the file is not such a file.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
+    content = read_yaml(path)
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
@@ -313,5 +350,5 @@ def literal(text: str) -> Any:
         return text.lower() == "true"
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return text

@@ -38,14 +38,19 @@ from filelock import FileLock, Timeout
 
 from aelib import files
 from aelib.claims import CLAIMS, MIME, Verdict
+from aelib.parameters import read_notebook
 from aelib.series import ROOT, SCRATCH
 
 RUNS = ROOT / "runs"
 RUN_RECORD = "run.json"
 CLAIMS_RECORD = "claims.json"
 
+STATES = ("waiting", "running", "done", "failed")
+"""What may be the matter with a notebook of a run. A killed run leaves "running"."""
+
 _FORMAT = "aelib run"
 _VERSION = 1
+_INNER = ("notebooks", "figures", "checkpoint", "points", "networks")  # of a run, and of a sweep
 _CAPTION = re.compile(r"\*\*Figure (\w+\.\d+)\.")
 
 
@@ -190,11 +195,17 @@ def only_writer(folder: Path) -> Iterator[None]:
     Raises
     ------
     ValueError
-        If another process holds the lock.
+        If another process holds the lock, or an inner folder is a link to elsewhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if links := [name for name in _INNER if (folder / name).is_symlink()]:
+        raise ValueError(
+            f"{folder / links[0]} is a link: what a run writes stays in its folder. Put a folder in its place."
+        )
     try:
         with FileLock(folder / ".lock", timeout=0):
+            for place in (folder, *(folder / name for name in _INNER)):
+                files.remove_all_leftovers(place)
             for leftover in (folder / "notebooks").glob(f"{SCRATCH}*"):  # of a run that was killed
                 shutil.rmtree(leftover)
             yield
@@ -230,8 +241,11 @@ def read_run(folder: Path) -> RunRecord | None:
     try:
         if (content.pop("format"), content.pop("version")) != (_FORMAT, _VERSION):
             raise ValueError("it was written by another version")
-        notebooks = {stem: NotebookRecord(**entry) for stem, entry in content.pop("notebooks").items()}
-        return RunRecord(**content, notebooks=notebooks)
+        entries = content.pop("notebooks").items()
+        notebooks = {stem: files.as_record(NotebookRecord, entry) for stem, entry in entries}
+        if not {notebook.state for notebook in notebooks.values()} <= set(STATES):
+            raise ValueError(f"the state of a notebook is one of {', '.join(STATES)}")
+        return files.as_record(RunRecord, {**content, "notebooks": notebooks})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{path} cannot be read ({error}): remove it, or give this run another name."
@@ -288,7 +302,7 @@ def digest(notebook: Path) -> str:
     str
         SHA-256 of its code cells: outputs and prose do not count.
     """
-    cells = nbformat.read(notebook, as_version=4).cells
+    cells = read_notebook(notebook).cells
     code = [cell.source for cell in cells if cell.cell_type == "code"]
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
@@ -303,6 +317,8 @@ def note_versions(folder: Path) -> None:
     """
     path = folder / "versions.json"
     starts = files.read_json(path) if path.exists() else []
+    if not isinstance(starts, list):
+        raise ValueError(f"{path} is no list of versions: restore it, or remove it.")
     now = versions()
     if not starts or starts[-1] != now:
         files.write_json(path, [*starts, now])
@@ -379,7 +395,7 @@ def _named_figures(notebook: Path) -> list[tuple[str, str]]:
     """Pair the PNG outputs, in base64, with their names: captions follow the figures in the same order."""
     named: list[tuple[str, str]] = []
     waiting: list[tuple[str, str]] = []
-    for k, cell in enumerate(nbformat.read(notebook, as_version=4).cells):
+    for k, cell in enumerate(read_notebook(notebook).cells):
         if cell.cell_type == "code":
             pngs = [out.data["image/png"] for out in cell.outputs if "image/png" in out.get("data", {})]
             waiting += [(f"cell_{k}" + (f"_{j}" if j else ""), png) for j, png in enumerate(pngs)]
@@ -415,10 +431,20 @@ def gather_claims(folder: Path) -> tuple[ClaimRecord, ...]:
     found = {}
     for path in sorted((folder / "notebooks").glob("*.ipynb")):
         stem = path.name.removesuffix(".ipynb").removesuffix(".failed")
-        for cell in nbformat.read(path, as_version=4).cells:
+        for cell in read_notebook(path).cells:
             for entry in _shown_claims(cell):
-                found[stem, entry["id"]] = ClaimRecord(**entry, notebook=stem, images=run.images)
+                claim = _claim({**entry, "notebook": stem, "images": run.images}, path)
+                found[stem, claim.id] = claim
     return tuple(found.values())
+
+
+def _claim(entry: Any, path: Path) -> ClaimRecord:
+    try:
+        claim = files.as_record(ClaimRecord, entry)
+        Verdict(claim.verdict)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: run again what wrote it. ({error})") from error
+    return claim
 
 
 def write_claims(folder: Path, records: Iterable[ClaimRecord]) -> None:
@@ -436,7 +462,8 @@ def write_claims(folder: Path, records: Iterable[ClaimRecord]) -> None:
 
 def _shown_claims(cell: nbformat.NotebookNode) -> list[dict[str, Any]]:
     shown = [output.get("data", {}).get(MIME, []) for output in cell.get("outputs", ())]
-    return [dict(entry) for table in shown for entry in table]
+    tables = [table for table in shown if isinstance(table, list)]
+    return [entry for table in tables for entry in table if isinstance(entry, dict)]
 
 
 def read_claims(folder: Path) -> tuple[ClaimRecord, ...]:
@@ -459,11 +486,12 @@ def read_claims(folder: Path) -> tuple[ClaimRecord, ...]:
     """
     path = folder / CLAIMS_RECORD
     try:
-        return tuple(ClaimRecord(**entry) for entry in files.read_json(path))
+        entries = files.read_json(path)
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no {CLAIMS_RECORD}: python -m aelib run writes it.") from None
-    except TypeError as error:
-        raise ValueError(f"{path} is damaged: run again what wrote it. ({error})") from error
+    if not isinstance(entries, list):
+        raise ValueError(f"{path} is damaged: run again what wrote it. (It holds no list.)")
+    return tuple(_claim(entry, path) for entry in entries)
 
 
 def claims_frame(records: Iterable[ClaimRecord]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from aelib.empirical import GaussianCopula, GaussianMixture, NeighbourInterpolation, PCAMarginals
-from aelib.files import replacing
+from aelib.files import read_arrays, replacing
 from aelib.laws import MultivariateNormal, SphereShell, StandardNormal, UniformBox
 from aelib.limits import ComponentRanges, EllipseLimited, TruncatedNormal
 from aelib.mixtures import CellMixture
@@ -174,8 +174,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}.")
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(path)
         header = json.loads(str(arrays.pop(_HEADER)))
         if header["format"] != _FORMAT:
             raise ValueError(f"its format is {header['format']!r}, not {_FORMAT!r}")

@@ -23,6 +23,7 @@ import yaml
 
 from aelib import crossrefs, faces, files, plots, sweeps
 from aelib.claims import CLAIMS, MIME, Verdict
+from aelib.parameters import read_notebook
 from aelib.record import CLAIMS_RECORD, RUNS, ClaimRecord, RunRecord, read_claims, read_run
 from aelib.series import NOTEBOOKS, ROOT
 
@@ -125,15 +126,15 @@ class Material:
     @property
     def data(self) -> dict[str, Any] | None:
         """Description of the run's images; None for the embedded faces, which have a card of their own."""
-        described = _read_if_there(self.run, "data.json")
-        return None if described is None or described["source"] == "faces" else described
+        described = _read_if_there(self.run, "data.json", dict)
+        return None if described is None or described.get("source") == "faces" else described
 
     @property
     def checkpoint(self) -> Path:
         """Folder of the network."""
-        reference = _read_if_there(self.run, _CHECKPOINT)
+        reference = _read_if_there(self.run, _CHECKPOINT, dict)
         if self.run and reference:
-            return self.run / reference["folder"]
+            return self.run / str(reference.get("folder", ""))
         trained = self.run / "checkpoint" if self.run else _SHIPPED
         return trained if trained.exists() else _SHIPPED
 
@@ -214,9 +215,7 @@ def _read_lessons(folder: Path) -> tuple[Lesson, ...]:
         file = path.name.replace(".failed.", ".")
         name = names.get(file) or file.partition("_")[2].removesuffix(".ipynb").replace("_", " ").capitalize()
         lessons.append(
-            Lesson(
-                file, name, nbformat.read(path, as_version=4), thumbnails.get(file[:2], ""), file != path.name
-            )
+            Lesson(file, name, read_notebook(path), thumbnails.get(file[:2], ""), file != path.name)
         )
     return tuple(lessons)
 
@@ -237,8 +236,13 @@ def _figures(cell: nbformat.NotebookNode) -> list[str]:
     return [data["image/png"] for data in shown if "image/png" in data]
 
 
-def _read_if_there(folder: Path | None, name: str) -> Any:
-    return files.read_json(folder / name) if folder and (folder / name).exists() else None
+def _read_if_there(folder: Path | None, name: str, kind: type) -> Any:
+    if folder is None or not (folder / name).exists():
+        return None
+    content = files.read_json(folder / name)
+    if type(content) is not kind:
+        raise ValueError(f"{folder / name} is damaged or was edited: it holds no {kind.__name__}.")
+    return content
 
 
 def write_sources(material: Material, folder: Path) -> None:
@@ -335,7 +339,7 @@ def _write_pages(material: Material, folder: Path) -> None:
         "factors": faces.factor_table(),
         "card": card.read_text(encoding="utf-8") if card.exists() else "",
         "network": files.read_json(material.checkpoint / _CHECKPOINT),
-        "versions": (_read_if_there(material.run, "versions.json") or [{}])[-1],
+        "versions": (_read_if_there(material.run, "versions.json", list) or [{}])[-1],
         "modules": _modules(),
         "names": _names(),
     }

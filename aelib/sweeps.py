@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import yaml
 from tqdm.auto import tqdm
 
 from aelib import claims, files, parameters, plots, record, runs, series
@@ -153,11 +152,12 @@ def read_grid(path: Path) -> dict[str, Any]:
         If the file is not such a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = files.read_yaml(path)
+    except OSError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     known = {"grid": dict, "notebooks": list, "keep": str}
-    if not isinstance(content, dict) or not isinstance(content.get("grid"), dict):
+    grid = content.get("grid") if isinstance(content, dict) else None
+    if not isinstance(grid, dict) or not all(isinstance(axis, str) for axis in grid):
         raise ValueError(
             f"{path} must have an entry `grid`, with a line `axis: [value, value]` for each axis."
         )
@@ -491,20 +491,23 @@ def sweep_table(folder: Path) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If no sweep was begun in the folder.
+        If no sweep was begun in the folder, or its record is damaged.
     """
     try:
         asked = files.read_json(folder / SWEEP_RECORD)
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no sweep: python -m aelib sweep begins one.") from None
     rows = []
-    axes = asked["axes"]
-    for name, values in asked["points"]:
-        place = folder / "points" / name
-        said = {
-            axis: str(value) if isinstance(value, list) else value
-            for axis, value in zip(axes, values, strict=True)
-        }
+    try:
+        axes = list(map(str, asked["axes"]))
+        points = {str(name): dict(zip(axes, values, strict=True)) for name, values in asked["points"]}
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{folder / SWEEP_RECORD} is damaged or was edited ({error}): restore it, or begin another sweep."
+        ) from error
+    for name, values in points.items():
+        place = folder / "points" / Path(name).name  # an edited record must not lead elsewhere
+        said = {axis: str(value) if isinstance(value, list) else value for axis, value in values.items()}
         for one in record.read_claims(place) if (place / record.CLAIMS_RECORD).exists() else ():
             figures = {"measured": one.measured, "standard error": one.standard_error, "verdict": one.verdict}
             rows.append({"point": name, **said, "claim": one.id, **figures, "notebook": one.notebook})

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import time
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -215,7 +214,7 @@ def _train_in(folder: Path, run: "_Run") -> Autoencoder:
         model = load_checkpoint(folder)
         run.check_same(_settings(model.config, model.training, model.data), folder)
     else:
-        files.remove_leftovers(folder / RESUME_FILE)
+        files.remove_all_leftovers(folder)
         state = _read_state(folder, run) if (folder / RESUME_FILE).exists() else run.start()
         model = run.finished(run.completed(state, folder))
         save_checkpoint(model, folder)
@@ -467,14 +466,36 @@ def _write_state(folder: Path, state: _State, settings: dict[str, Any]) -> None:
 def _read_state(folder: Path, run: _Run) -> _State:
     path = folder / RESUME_FILE
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            record = json.loads(str(stored["record"]))
-            arrays = {name: _numbered(stored, name) for name in _ARRAYS}
-        settings, history = record["settings"], tuple(EpochRecord(**entry) for entry in record["history"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        stored = files.read_arrays(path)
+        record = json.loads(str(stored["record"]))
+        settings = dict(record["settings"])
+        state = _State(
+            precision=resolve_precision(settings["training.precision"]),
+            history=tuple(files.as_record(EpochRecord, entry) for entry in record["history"]),
+            **{name: _numbered(stored, name) for name in _ARRAYS},
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): delete it to train from the first epoch.") from error
     run.check_same(settings, folder)
-    return _State(precision=settings["training.precision"], history=history, **arrays)
+    if not _fits(state, run.start()):
+        raise ValueError(
+            f"{path} is damaged (its arrays are not those of this network): delete it to train from the first epoch."
+        )
+    return state
+
+
+def _fits(state: _State, start: _State) -> bool:
+    """Whether a state has the arrays that a training of its kind begins with."""
+
+    def form(arrays: list[np.ndarray]) -> list[tuple[tuple[int, ...], Any]]:
+        return [(array.shape, array.dtype) for array in arrays]
+
+    weights = form(start.weights)
+    return (
+        form(state.weights) == weights
+        and form(state.optimizer) == form(start.optimizer)
+        and form(state.best) in ([], weights)
+    )
 
 
 def _numbered(stored: Any, name: str) -> list[np.ndarray]:

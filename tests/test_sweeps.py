@@ -201,7 +201,7 @@ def test_a_point_runs_with_its_network_and_seed(monkeypatch, tmp_path):
         ("z_dim: 8", "must have an entry `grid`"),
         ("grid: {z_dim: 8}\nnotebook: ['01']", "notebook is not one of"),
         ("grid: {z_dim: 8}\nnotebooks: '01'", "notebooks is not one of"),
-        ("grid: {z_dim: [8", "cannot be read"),
+        ("grid: {z_dim: [8", "not YAML"),
     ],
 )
 def test_wrong_files(tmp_path, text, message):
