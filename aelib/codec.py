@@ -3,7 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,18 @@ from aelib import files
 from aelib._backend import keras
 from aelib.cache import cache_folder
 from aelib.images import Images
-from aelib.model import Autoencoder, check_images, check_int, describe_images
+from aelib.model import Autoencoder, AutoencoderConfig, build, check_images, check_int, describe_images
+from aelib.partitions import Points, is_partitioned, mapped
 
 
 def encode(
     model: Autoencoder,
-    images: Images | np.ndarray,
+    images: Images | np.ndarray | Points,
     *,
     path: str | os.PathLike[str] | None = None,
     keep: bool = True,
     batch_size: int = 256,
-) -> Float32[np.ndarray, "n z_dim"]:
+) -> Points:
     """Encode images to z-points.
 
     The z-points of `Images` are kept in the cache folder, so that the same images are encoded by the same model once.
@@ -36,7 +40,8 @@ def encode(
     model : Autoencoder
         The autoencoder whose encoder is used.
     images : Images or array of float, shape (n, h, w, 3), values in [0, 1]
-        The images; `Images` are read batch by batch, so their number is not limited by memory.
+        The images; `Images` are read batch by batch, so their number is not limited by memory. A Dask array is encoded
+        by its workers, each of which builds the network once.
     path : path-like or None
         A `.npy` file to write the z-points to, with a description in a `.json` file of the same name. If the file
         is there already and was made from the same images by the same model, it is used as it is; if the cache folder
@@ -50,12 +55,13 @@ def encode(
     Returns
     -------
     Float32[np.ndarray, "n z_dim"]
-        One z-point per image, in their order; with a path, a read-only memory-map of the file.
+        One z-point per image, in their order; with a path, a read-only memory-map of the file; for a Dask array, a
+        Dask array, encoded when it is asked for.
 
     Raises
     ------
     ValueError
-        If the images do not fit the model, or `path` does not end in `.npy`.
+        If the images do not fit the model, `path` does not end in `.npy`, or there is a path for a Dask array.
     TypeError
         If the images are neither `Images` nor an array of floats.
 
@@ -68,6 +74,12 @@ def encode(
     """
     check_images(images, model.config)
     check_int("batch_size", batch_size, least=1)
+    if is_partitioned(images):
+        if path is not None:
+            raise ValueError(
+                "path is not for a Dask array: write what comes back with its own to_zarr or to_npy_stack."
+            )
+        return _mapped(encode, model, images, shape=(model.config.z_dim,), batch_size=batch_size)
     batches = _applied(model.encoder, images, batch_size=batch_size, name="encoding")
     if path is None and not (keep and isinstance(images, Images)):
         return np.concatenate(list(batches))
@@ -84,7 +96,7 @@ def encode(
     return np.load(place, mmap_mode=None if path is None else "r")
 
 
-def decode(model: Autoencoder, z: np.ndarray, *, batch_size: int = 256) -> Float32[np.ndarray, "n h w 3"]:
+def decode(model: Autoencoder, z: np.ndarray | Points, *, batch_size: int = 256) -> Points:
     """Decode z-points to images.
 
     Parameters
@@ -92,14 +104,14 @@ def decode(model: Autoencoder, z: np.ndarray, *, batch_size: int = 256) -> Float
     model : Autoencoder
         The autoencoder whose decoder is used.
     z : Float[np.ndarray, "n z_dim"]
-        The z-points, from the encoder or from anywhere else.
+        The z-points, from the encoder or from anywhere else; also as a Dask array.
     batch_size : int
         z-points per call of the network, at least 1.
 
     Returns
     -------
     Float32[np.ndarray, "n h w 3"]
-        One image per z-point, values in [0, 1].
+        One image per z-point, values in [0, 1]; a Dask array for a Dask array.
 
     Raises
     ------
@@ -115,14 +127,15 @@ def decode(model: Autoencoder, z: np.ndarray, *, batch_size: int = 256) -> Float
     >>> decode(model, np.zeros((2, 3))).shape
     (2, 32, 32, 3)
     """
-    _check_points(z, model)
     check_int("batch_size", batch_size, least=1)
+    if is_partitioned(z):
+        _check_shape(z, model)
+        return _mapped(decode, model, z, shape=model.decoder.output_shape[1:], batch_size=batch_size)
+    _check_points(z, model)
     return _collected(model, _applied(model.decoder, z, batch_size=batch_size, name="decoding"), len(z))
 
 
-def reconstruct(
-    model: Autoencoder, images: Images | np.ndarray, *, batch_size: int = 256
-) -> Float32[np.ndarray, "n h w 3"]:
+def reconstruct(model: Autoencoder, images: Images | np.ndarray | Points, *, batch_size: int = 256) -> Points:
     """Encode images and decode their z-points.
 
     Parameters
@@ -130,14 +143,14 @@ def reconstruct(
     model : Autoencoder
         The autoencoder.
     images : Images or array of float, shape (n, h, w, 3), values in [0, 1]
-        The originals.
+        The originals; also as a Dask array.
     batch_size : int
         Images per call of the network, at least 1.
 
     Returns
     -------
     Float32[np.ndarray, "n h w 3"]
-        One reconstruction per image, values in [0, 1].
+        One reconstruction per image, values in [0, 1]; a Dask array for a Dask array.
 
     Raises
     ------
@@ -155,8 +168,53 @@ def reconstruct(
     """
     check_images(images, model.config)
     check_int("batch_size", batch_size, least=1)
+    if is_partitioned(images):
+        return _mapped(reconstruct, model, images, shape=images.shape[1:], batch_size=batch_size)
     batches = _applied(model.autoencoder, images, batch_size=batch_size, name="reconstructing")
     return _collected(model, batches, len(images))
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A model on its way to a worker."""
+
+    config: AutoencoderConfig
+    precision: str
+    fingerprint: str
+    weights: tuple[np.ndarray, ...] = field(compare=False)
+
+
+_LOCK = threading.Lock()  # Keras uses all cores for one batch; its functions are not made for several threads
+
+
+def _mapped(
+    function: Callable[..., np.ndarray],
+    model: Autoencoder,
+    rows: Points,
+    *,
+    shape: tuple[int, ...],
+    batch_size: int,
+) -> Points:
+    """Have the workers apply encode, decode or reconstruct to their partitions."""
+    weights = tuple(model.autoencoder.get_weights())
+    packed = _Packed(model.config, _precision(model), model.fingerprint(), weights)
+    task = partial(_part_applied, function=function, batch_size=batch_size)
+    return mapped(task, rows, shape=shape, dtype=np.float32, whole=(packed,))
+
+
+def _part_applied(
+    part: np.ndarray, _first: int, packed: _Packed, *, function: Callable[..., np.ndarray], batch_size: int
+) -> np.ndarray:
+    with _LOCK:
+        return function(_unpacked(packed), part, batch_size=batch_size)
+
+
+@lru_cache(maxsize=2)
+def _unpacked(packed: _Packed) -> Autoencoder:
+    """Build the model that a worker applies to all its partitions."""
+    model = build(packed.config, precision=packed.precision)
+    model.autoencoder.set_weights(packed.weights)
+    return model
 
 
 def _applied(
@@ -186,14 +244,12 @@ def _collected(model: Autoencoder, batches: Iterator[np.ndarray], n: int) -> Flo
 
 
 def _check_points(z: Any, model: Autoencoder) -> None:
-    z_dim = model.config.z_dim
     if not isinstance(z, np.ndarray) or not np.issubdtype(z.dtype, np.floating):
         kind = z.dtype if isinstance(z, np.ndarray) else type(z).__name__
         raise TypeError(
             f"z must be an array of floats, not {kind}: convert it with np.asarray(z, np.float32)."
         )
-    if z.ndim != 2 or z.shape[1] != z_dim:
-        raise ValueError(f"z has shape {z.shape}; expected (n, {z_dim}): wrap a single z-point as z[None].")
+    _check_shape(z, model)
     with np.errstate(over="ignore"):
         finite = np.isfinite(z.astype(np.float32, copy=False)).all(axis=1)
     if not finite.all():
@@ -201,6 +257,12 @@ def _check_points(z: Any, model: Autoencoder) -> None:
             f"{np.sum(~finite)} of {len(z)} z-points have components that are not finite in float32, the first one is "
             f"z[{np.argmin(finite)}]: leave them out."
         )
+
+
+def _check_shape(z: Points, model: Autoencoder) -> None:
+    z_dim = model.config.z_dim
+    if z.ndim != 2 or z.shape[1] != z_dim:
+        raise ValueError(f"z has shape {z.shape}; expected (n, {z_dim}): wrap a single z-point as z[None].")
 
 
 def _describe(model: Autoencoder, images: Images | np.ndarray) -> dict[str, Any]:
@@ -211,9 +273,13 @@ def _describe(model: Autoencoder, images: Images | np.ndarray) -> dict[str, Any]
         "model": {
             "config": model.config.to_dict(),
             "fingerprint": model.fingerprint(),
-            "precision": model.encoder.layers[1].dtype_policy.name,
+            "precision": _precision(model),
         },
     }
+
+
+def _precision(model: Autoencoder) -> str:
+    return model.encoder.layers[1].dtype_policy.name
 
 
 def _place_in_cache(description: dict[str, Any]) -> Path:

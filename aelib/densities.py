@@ -3,13 +3,15 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import erf, ndtr, ndtri
 
-from aelib.blocks import checked_blocks
+from aelib.blocks import check_cloud, checked_blocks
+from aelib.partitions import Points, mapped, merged
 
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))  # of a Gaussian
 _MOST_INTERVALS = 10_000
@@ -68,13 +70,13 @@ class ValueRange(NamedTuple):
     high: Float[np.ndarray, " d"]
 
 
-def value_range(z: Float[np.ndarray, "..."]) -> ValueRange:
+def value_range(z: Points) -> ValueRange:
     """Find the least and the greatest value of each component.
 
     Parameters
     ----------
     z : array of float, shape (n, d)
-        The z-points, in memory or memory-mapped.
+        The z-points, in memory, memory-mapped, or as a Dask array.
 
     Returns
     -------
@@ -91,12 +93,20 @@ def value_range(z: Float[np.ndarray, "..."]) -> ValueRange:
     >>> value_range(np.array([[0.0, 5.0], [1.0, -5.0]]))
     ValueRange(low=array([ 0., -5.]), high=array([1., 5.]))
     """
-    ends = [(rows.min(axis=0), rows.max(axis=0)) for _, rows in checked_blocks(z)]
-    low, high = zip(*ends, strict=True)
-    return ValueRange(np.min(low, axis=0), np.max(high, axis=0))
+    check_cloud(z)
+    return merged(_part_range, z, _both_ranges)
 
 
-def number_densities(z: Float[np.ndarray, "..."], *, width: float = 0.25) -> NumberDensity:
+def _part_range(part: np.ndarray, first: int) -> ValueRange:
+    ranges = (ValueRange(rows.min(axis=0), rows.max(axis=0)) for _, rows in checked_blocks(part, first=first))
+    return reduce(_both_ranges, ranges)
+
+
+def _both_ranges(a: ValueRange, b: ValueRange) -> ValueRange:
+    return ValueRange(np.minimum(a.low, b.low), np.maximum(a.high, b.high))
+
+
+def number_densities(z: Points, *, width: float = 0.25) -> NumberDensity:
     """Count the points per interval, for each component.
 
     All components share one grid. The *middles* of its intervals are the multiples of the width, so that 0 is one
@@ -105,7 +115,7 @@ def number_densities(z: Float[np.ndarray, "..."], *, width: float = 0.25) -> Num
     Parameters
     ----------
     z : array of float, shape (n, d)
-        The z-points, in memory or memory-mapped.
+        The z-points, in memory, memory-mapped, or as a Dask array.
     width : float
         Width of the intervals, above 0, in units of z.
 
@@ -134,7 +144,7 @@ def number_densities(z: Float[np.ndarray, "..."], *, width: float = 0.25) -> Num
     return _count(z, float(low.min()), float(high.max()), width, offset=0.5)
 
 
-def _count(z: np.ndarray, low: float, high: float, width: float, *, offset: float) -> NumberDensity:
+def _count(z: Points, low: float, high: float, width: float, *, offset: float) -> NumberDensity:
     """Count on the intervals with edges (k + offset) * width that span low to high."""
     if not 0.0 < width < np.inf:
         raise ValueError(f"width must be finite and above 0, not {width}.")
@@ -144,17 +154,26 @@ def _count(z: np.ndarray, low: float, high: float, width: float, *, offset: floa
             "take wider ones, or remove the outliers."
         )
     first, last = (int(np.floor(value / width - offset)) for value in (low, high))
-    m, d = last - first + 1, z.shape[1]
+    intervals = range(first, last + 1)
+    counts = merged(partial(_part_counts, intervals=intervals, width=width, offset=offset), z, np.add)
+    return NumberDensity(width * (np.arange(first, last + 2) + offset), counts, float(width))
+
+
+def _part_counts(
+    part: np.ndarray, first: int, *, intervals: range, width: float, offset: float
+) -> Int[np.ndarray, "m d"]:
+    """Count on the intervals k, with edges (k + offset) * width and (k + 1 + offset) * width."""
+    m, d = len(intervals), part.shape[1]
     counts = np.zeros(m * d, dtype=np.int64)
-    for _, rows in checked_blocks(z):
+    for _, rows in checked_blocks(part, first=first):
         place = np.divide(rows, width, dtype=np.float64)
         np.floor(np.subtract(place, offset, out=place), out=place)
-        cell = (place.astype(np.intp) - first) * d + np.arange(d)
+        cell = (place.astype(np.intp) - intervals.start) * d + np.arange(d)
         counts += np.bincount(cell.ravel(), minlength=m * d)
-    return NumberDensity(width * (np.arange(first, last + 2) + offset), counts.reshape(m, d), float(width))
+    return counts.reshape(m, d)
 
 
-def _check_width(name: str, points: np.ndarray, d: int) -> None:
+def _check_width(name: str, points: Points, d: int) -> None:
     if points.shape[1] != d:
         raise ValueError(
             f"{name} must have {d} components, as what it is compared with, not {points.shape[1]}."
@@ -390,22 +409,20 @@ def dominant_components(fits: GaussianFits, *, whiskers: float = 1.5) -> Int[np.
     return order[size[order] > upper + whiskers * (upper - lower)]
 
 
-def radii(
-    z: Float[np.ndarray, "..."], *, centre: Float[np.ndarray, "..."] | None = None
-) -> Float[np.ndarray, " n"]:
+def radii(z: Points, *, centre: Float[np.ndarray, "..."] | None = None) -> Points:
     r"""Measure the distance of each point from the origin, or from a centre: :math:`R = \lVert z - c \rVert`.
 
     Parameters
     ----------
     z : array of float, shape (n, d)
-        The z-points, in memory or memory-mapped.
+        The z-points, in memory, memory-mapped, or as a Dask array.
     centre : array of float, shape (d,), or None
         The point c; None is the origin.
 
     Returns
     -------
     array of float64, shape (n,)
-        Distances, in units of z.
+        Distances, in units of z; a Dask array for a Dask array.
 
     Raises
     ------
@@ -417,10 +434,14 @@ def radii(
     >>> radii(np.array([[3.0, 4.0], [0.0, 0.0]]))
     array([5., 0.])
     """
-    blocks = checked_blocks(z)
+    check_cloud(z)
     origin = np.zeros(z.shape[1]) if centre is None else _vector("centre", centre, z.shape[1])
-    out = np.empty(len(z))
-    for where, rows in blocks:
+    return mapped(_part_radii, z, whole=(origin,))
+
+
+def _part_radii(part: np.ndarray, first: int, origin: Float[np.ndarray, " d"]) -> Float[np.ndarray, " n"]:
+    out = np.empty(len(part))
+    for where, rows in checked_blocks(part, first=first):
         offset = rows - origin
         out[where] = np.sqrt(np.einsum("nd,nd->n", offset, offset))
     if not np.isfinite(out).all():
@@ -437,7 +458,7 @@ def _vector(name: str, values: np.ndarray, d: int) -> Float[np.ndarray, " d"]:
 
 
 def radius_density(
-    z: Float[np.ndarray, "..."], *, width: float = 0.5, centre: Float[np.ndarray, "..."] | None = None
+    z: Points, *, width: float = 0.5, centre: Float[np.ndarray, "..."] | None = None
 ) -> NumberDensity:
     """Count the points per interval of their distance from the origin, or from a centre.
 
@@ -446,7 +467,7 @@ def radius_density(
     Parameters
     ----------
     z : array of float, shape (n, d)
-        The z-points, in memory or memory-mapped.
+        The z-points, in memory, memory-mapped, or as a Dask array.
     width : float
         Width of the intervals, above 0, in units of z.
     centre : array of float, shape (d,), or None
@@ -468,8 +489,9 @@ def radius_density(
     array([[1],
            [1]])
     """
-    distance = radii(z, centre=centre)
-    return _count(distance[:, None], float(distance.min()), float(distance.max()), width, offset=0.0)
+    distance = radii(z, centre=centre)[:, None]
+    low, high = value_range(distance)
+    return _count(distance, float(low[0]), float(high[0]), width, offset=0.0)
 
 
 @dataclass(frozen=True)
@@ -707,8 +729,8 @@ def share_outside(
 
 
 def mahalanobis_distance(
-    points: Float[np.ndarray, "..."], *, mean: Float[np.ndarray, "..."], covariance: Float[np.ndarray, "..."]
-) -> Float[np.ndarray, " m"]:
+    points: Points, *, mean: Float[np.ndarray, "..."], covariance: Float[np.ndarray, "..."]
+) -> Points:
     r"""Measure the distance of points from a mean in standard deviations along their own direction.
 
     :math:`\sqrt{(x - \mu)^T \Sigma^{-1} (x - \mu)}`. If the covariance is singular, the normal law lives in a
@@ -717,7 +739,7 @@ def mahalanobis_distance(
     Parameters
     ----------
     points : array of float, shape (m, d)
-        The points x.
+        The points x, also as a Dask array.
     mean : array of float, shape (d,)
         The mean :math:`\mu`, in units of z.
     covariance : array of float, shape (d, d)
@@ -727,7 +749,7 @@ def mahalanobis_distance(
     -------
     array of float64, shape (m,)
         Distances, without unit; infinite for points off a singular covariance's plane, by more than 1e-5 of the
-        cloud's size (the root of the trace of the covariance).
+        cloud's size (the root of the trace of the covariance). A Dask array for a Dask array.
 
     Raises
     ------
@@ -744,13 +766,23 @@ def mahalanobis_distance(
     >>> mahalanobis_distance(np.array([[2.0, 0.0], [0.0, 2.0]]), mean=np.zeros(2), covariance=np.diag([1.0, 4.0]))
     array([2., 1.])
     """
-    blocks = checked_blocks(points, name="points")
+    check_cloud(points, name="points")
     variances, axes, tolerance = _spectrum(covariance)
     _check_width("points", points, len(variances))
     centre = _vector("mean", mean, len(variances))
-    wide = variances > tolerance
-    out = np.empty(len(points))
-    for where, rows in blocks:
+    return mapped(_part_mahalanobis, points, whole=(centre, variances, axes, variances > tolerance))
+
+
+def _part_mahalanobis(
+    part: np.ndarray,
+    first: int,
+    centre: np.ndarray,
+    variances: np.ndarray,
+    axes: np.ndarray,
+    wide: np.ndarray,
+) -> Float[np.ndarray, " n"]:
+    out = np.empty(len(part))
+    for where, rows in checked_blocks(part, name="points", first=first):
         y = (rows - centre) @ axes
         out[where] = np.sqrt((y[:, wide] ** 2 / variances[wide]).sum(axis=1))
         off = (y[:, ~wide] ** 2).sum(axis=1) > 1e-10 * variances.sum()

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from contourpy import contour_generator
 from jaxtyping import Bool, Float, Int
 from scipy import integrate, ndimage
 
-from aelib.blocks import checked_blocks
+from aelib.blocks import check_cloud, check_points, checked_blocks
 from aelib.moments import measure_moments
+from aelib.partitions import Points, mapped, merged
 
 _PLANE_POINTS = 2**17  # per block of a plane: some MB
 _POINTS = 1024  # per block: the temporary arrays of _POINTS x _PLANES numbers stay in the processor's cache
@@ -336,16 +339,16 @@ def _planes(d: int, pairs: Sequence[tuple[int, int]] | np.ndarray | None) -> tup
     return chosen[:, 0], chosen[:, 1]
 
 
-def empirical_coverage(z: Float[np.ndarray, "..."], ellipses: Ellipses) -> Float[np.ndarray, " m"]:
+def empirical_coverage(z: Points, ellipses: Ellipses) -> Float[np.ndarray, " m"]:
     """Count the share of z-points inside each ellipse.
 
-    The points are read block by block and may be a memory map. A border belongs to its ellipse, widened by the
+    The points are read block by block. A border belongs to its ellipse, widened by the
     rounding of single precision; so a segment (a constant component, or a correlation of one) holds the points on it.
 
     Parameters
     ----------
     z : array of float, shape (n, d)
-        The z-points, n at least 1.
+        The z-points, n at least 1, in memory, memory-mapped, or as a Dask array.
     ellipses : Ellipses
         Ellipses in planes of these d components.
 
@@ -366,16 +369,21 @@ def empirical_coverage(z: Float[np.ndarray, "..."], ellipses: Ellipses) -> Float
     array([0.87, 0.86, 0.86])
     """
     _check_points(z, ellipses)
+    return merged(_part_inside, z, np.add, whole=(ellipses,)) / len(z)
+
+
+def _part_inside(part: np.ndarray, first: int, ellipses: Ellipses) -> Int[np.ndarray, " m"]:
+    """Count the points inside each ellipse."""
     counts = np.zeros(len(ellipses), dtype=np.int64)
     discs = _Discs(ellipses)
-    for _, block in _blocks(z):
+    for _, block in _blocks(part, first):
         deviations = discs.deviations(block)
         for chunk in discs.chunks():
             counts[chunk] += np.count_nonzero(discs.hold(chunk, deviations), axis=1)
-    return counts / len(z)
+    return counts
 
 
-def inside_all(z: Float[np.ndarray, "..."], ellipses: Ellipses) -> Bool[np.ndarray, " n"]:
+def inside_all(z: Points, ellipses: Ellipses) -> Any:
     """Find the z-points that lie inside every ellipse.
 
     Points and borders are treated as in `empirical_coverage`. Work on a point ends at the first planes that it fails.
@@ -383,14 +391,14 @@ def inside_all(z: Float[np.ndarray, "..."], ellipses: Ellipses) -> Bool[np.ndarr
     Parameters
     ----------
     z : array of float, shape (n, d)
-        The z-points, n at least 1.
+        The z-points, n at least 1, in memory, memory-mapped, or as a Dask array.
     ellipses : Ellipses
         Ellipses in planes of these d components; a single one gives the points inside it.
 
     Returns
     -------
     array of bool, shape (n,)
-        True for the points inside all ellipses.
+        True for the points inside all ellipses; a Dask array for a Dask array.
 
     Raises
     ------
@@ -404,9 +412,13 @@ def inside_all(z: Float[np.ndarray, "..."], ellipses: Ellipses) -> Bool[np.ndarr
     array([ True, False])
     """
     _check_points(z, ellipses)
-    inside = np.zeros(len(z), dtype=bool)
+    return mapped(_part_inside_all, z, dtype=np.bool_, whole=(ellipses,))
+
+
+def _part_inside_all(part: np.ndarray, first: int, ellipses: Ellipses) -> Bool[np.ndarray, " n"]:
+    inside = np.zeros(len(part), dtype=bool)
     discs = _Discs(ellipses)
-    for start, block in _blocks(z):
+    for start, block in _blocks(part, first):
         deviations = discs.deviations(block)
         alive = np.arange(start, start + block.shape[1])
         for chunk in discs.chunks():
@@ -471,14 +483,14 @@ def _column(values: np.ndarray) -> Float[np.ndarray, "m 1"]:
     return values[:, None].astype(np.float32)
 
 
-def _blocks(z: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _blocks(z: np.ndarray, first: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the start and the transposed float64 copy of each block of z-points."""
-    for where, rows in checked_blocks(z, block=_POINTS):
+    for where, rows in checked_blocks(z, first=first, block=_POINTS):
         yield where.start, np.ascontiguousarray(rows.T, dtype=np.float64)
 
 
-def _check_points(z: np.ndarray, ellipses: Ellipses) -> None:
-    checked_blocks(z)
+def _check_points(z: Points, ellipses: Ellipses) -> None:
+    check_cloud(z)
     needed = 1 + max(ellipses.i.max(initial=-1), ellipses.j.max(initial=-1))
     if z.shape[1] < needed:
         raise ValueError(f"z must have the ellipses' components, at least {needed}, not {z.shape[1]}.")
@@ -525,20 +537,20 @@ class PlaneDensity:
         """Second plane coordinate of the grid's points."""
         return self.centre[1] + self.frame[1, 0] * self.u[:, None] + self.frame[1, 1] * self.v
 
-    def at(self, points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, " n"]:
+    def at(self, points: Points) -> Points:
         """Interpolate the density linearly.
 
         Parameters
         ----------
         points : array of float, shape (n, 2)
-            Points of the plane.
+            Points of the plane, also as a Dask array.
 
         Returns
         -------
         array of float64, shape (n,)
-            Density at the points; 0 outside the grid.
+            Density at the points; 0 outside the grid. A Dask array for a Dask array.
         """
-        return self._at_whitened(*_whitened(points, self.centre, self.frame))
+        return mapped(_part_density, points, whole=(self,))
 
     def _at_whitened(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         a = (u - self.u[0]) / (self.u[1] - self.u[0])
@@ -546,9 +558,11 @@ class PlaneDensity:
         return ndimage.map_coordinates(self.density, [a, b], order=1, mode="constant", cval=0.0)
 
 
-def plane_density(
-    points: Float[np.ndarray, "..."], *, grid: int = 200, bandwidth: float | None = None
-) -> PlaneDensity:
+def _part_density(part: np.ndarray, _first: int, density: PlaneDensity) -> Float[np.ndarray, " n"]:
+    return density._at_whitened(*_whitened(part, density.centre, density.frame))
+
+
+def plane_density(points: Points, *, grid: int = 200, bandwidth: float | None = None) -> PlaneDensity:
     r"""Estimate the density of points in a plane with a Gaussian kernel shaped like the points' own ellipse.
 
     :math:`p(x) = \frac1n \sum_k \mathcal N(x;\, x_k,\, h^2 S)`, where S is the points' covariance matrix. In whitened
@@ -559,7 +573,7 @@ def plane_density(
     Parameters
     ----------
     points : array of float, shape (n, 2)
-        Points of the plane, n at least 3, not on one line.
+        Points of the plane, n at least 3, not on one line; also as a Dask array.
     grid : int
         Number g of grid points along each axis, at least 2; they reach four bandwidths beyond the outermost points.
     bandwidth : float or None
@@ -596,23 +610,45 @@ def plane_density(
     h = len(points) ** (-1.0 / 6.0) if bandwidth is None else bandwidth
     if not 0 < h < math.inf:
         raise ValueError(f"bandwidth must be finite and above 0, not {h}.")
-    ends = np.array([(w.min(axis=1), w.max(axis=1)) for w in _whitened_blocks(points, centre, frame)])
-    low, high = ends[:, 0].min(axis=0) - 4.0 * h, ends[:, 1].max(axis=0) + 4.0 * h
+    ends = merged(_part_ends, points, np.minimum, whole=(centre, frame))
+    low, high = ends[0] - 4.0 * h, 4.0 * h - ends[1]
     fine = _refinement(float((high - low).max()), grid, h)
     rows = fine * (grid - 1) + 1
     step = (high - low) / (rows - 1)
     # Sharing out among corners blurs by step²/6; taken off here, the kernel's variance is h² in all.
     blur = np.sqrt(h * h - step * step / 6.0) / step
-    counts = np.zeros((rows, rows))
-    for whitened in _whitened_blocks(points, centre, frame):
-        counts += _shared_out((whitened - low[:, None]) / step[:, None], rows)
+    counts = merged(partial(_part_counts, rows=rows), points, np.add, whole=(centre, frame, low, step))
     density = ndimage.gaussian_filter(counts, blur, mode="constant", truncate=6.0)[::fine, ::fine]
     density = density / (len(points) * step.prod() * abs(np.linalg.det(frame)))
     u, v = np.linspace(low, high, grid, axis=1)
     return PlaneDensity(u, v, density, centre, frame, float(h), len(points))
 
 
-def _frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _part_ends(
+    part: np.ndarray, first: int, centre: np.ndarray, frame: np.ndarray
+) -> Float[np.ndarray, "2 2"]:
+    """Return the least whitened coordinates, and the greatest with the opposite sign."""
+    blocks = _whitened_blocks(part, first, centre, frame)
+    return np.min([(whitened.min(axis=1), -whitened.max(axis=1)) for whitened in blocks], axis=0)
+
+
+def _part_counts(
+    part: np.ndarray,
+    first: int,
+    centre: np.ndarray,
+    frame: np.ndarray,
+    low: np.ndarray,
+    step: np.ndarray,
+    *,
+    rows: int,
+) -> Float[np.ndarray, "rows rows"]:
+    counts = np.zeros((rows, rows))
+    for whitened in _whitened_blocks(part, first, centre, frame):
+        counts += _shared_out((whitened - low[:, None]) / step[:, None], rows)
+    return counts
+
+
+def _frame(points: Points) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean of the points and the frame of their ellipse at one standard deviation."""
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
         raise ValueError(f"points must have shape (n, 2) with n of at least 3, not {points.shape}.")
@@ -629,9 +665,10 @@ def _whitened(points: np.ndarray, centre: np.ndarray, frame: np.ndarray) -> Floa
 
 
 def _whitened_blocks(
-    points: np.ndarray, centre: np.ndarray, frame: np.ndarray
+    points: np.ndarray, first: int, centre: np.ndarray, frame: np.ndarray
 ) -> Iterator[Float[np.ndarray, "2 n"]]:
-    return (_whitened(rows, centre, frame) for _, rows in checked_blocks(points, block=_PLANE_POINTS))
+    blocks = checked_blocks(points, first=first, block=_PLANE_POINTS)
+    return (_whitened(rows, centre, frame) for _, rows in blocks)
 
 
 def _refinement(extent: float, grid: int, h: float) -> int:
@@ -658,7 +695,7 @@ def _shared_out(cells: np.ndarray, rows: int) -> Float[np.ndarray, "rows rows"]:
 
 
 def highest_density_levels(
-    density: PlaneDensity, points: Float[np.ndarray, "..."], shares: Sequence[float] | Float[np.ndarray, " s"]
+    density: PlaneDensity, points: Points, shares: Sequence[float] | Float[np.ndarray, " s"]
 ) -> Float[np.ndarray, " s"]:
     """Find the levels whose regions of higher density enclose stated shares of the points.
 
@@ -670,7 +707,7 @@ def highest_density_levels(
     density : PlaneDensity
         A density, as a rule estimated from the same points.
     points : array of float, shape (n, 2)
-        Points of the plane, n at least 1.
+        Points of the plane, n at least 1; also as a Dask array, whose n densities are brought together.
     shares : sequence of float, s numbers
         Shares to enclose, above 0 and below 1.
 
@@ -696,14 +733,13 @@ def highest_density_levels(
     >>> round(float((density.at(points) >= level).mean()), 3)
     0.9
     """
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0 or not np.isfinite(points).all():
-        raise ValueError(
-            f"points must be finite and of shape (n, 2), n at least 1; their shape is {points.shape}."
-        )
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
+        raise ValueError(f"points must have shape (n, 2), n at least 1, not {points.shape}.")
+    check_points(points, name="points")
     wanted = np.asarray(shares, dtype=np.float64)
     if not ((wanted > 0) & (wanted < 1)).all():
         raise ValueError(f"shares must be above 0 and below 1, not {shares}; percent must be divided by 100.")
-    values = np.sort(density.at(points))[::-1]
+    values = np.sort(np.asarray(density.at(points)))[::-1]
     # The small number keeps 0.9 * 1000 from being rounded up to 901 points.
     return values[np.ceil(wanted * len(values) - 1e-9).astype(int) - 1]
 

@@ -6,7 +6,7 @@ you have its weights): `extract` reads any number of images through it, batch by
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from aelib.factors import factor_r_squared
 from aelib.images import Images
 from aelib.moments import Moments, measure_moments
+from aelib.partitions import Points, is_partitioned, mapped
 from aelib.pca import principal_axes
 
 BATCH = 256  # images
@@ -51,9 +52,7 @@ FeatureMap: TypeAlias = Transformer | Callable[[np.ndarray], np.ndarray]
 """A transformer, or a function from images (n, h, w, 3) to features (n, k)."""
 
 
-def extract(
-    features: FeatureMap, images: Images | Float[np.ndarray, "..."], *, batch_size: int = BATCH
-) -> Float[np.ndarray, "n k"]:
+def extract(features: FeatureMap, images: Images | Points, *, batch_size: int = BATCH) -> Points:
     """Turn any number of images into features, batch by batch.
 
     Parameters
@@ -62,14 +61,14 @@ def extract(
         A fitted transformer with a method `transform`, or a function that takes images (n, h, w, 3) to an array
         (n, k); for example the method `predict` of a network.
     images : Images or array of float, shape (n, h, w, 3), values in [0, 1]
-        At least one image.
+        At least one image; also as a Dask array, with which the features go to its workers.
     batch_size : int
         Images per call, at least 1.
 
     Returns
     -------
     array of float, shape (n, k)
-        One row per image.
+        One row per image; a Dask array for a Dask array.
 
     Raises
     ------
@@ -82,6 +81,15 @@ def extract(
     >>> extract(lambda images: images.mean(axis=(1, 2)), np.full((5, 8, 8, 3), 0.5), batch_size=2).shape
     (5, 3)
     """
+    if is_partitioned(images):
+        like = extract(features, np.zeros((1, *images.shape[1:]), np.float32))
+        return mapped(
+            partial(_part_features, batch_size=batch_size),
+            images,
+            shape=like.shape[1:],
+            dtype=like.dtype,
+            whole=(features,),
+        )
     function = features.transform if isinstance(features, Transformer) else features
     parts = []
     for batch in image_batches(images, batch_size=batch_size):
@@ -93,6 +101,10 @@ def extract(
             )
         parts.append(part)
     return np.concatenate(parts)
+
+
+def _part_features(part: np.ndarray, _first: int, features: FeatureMap, *, batch_size: int) -> np.ndarray:
+    return extract(features, part, batch_size=batch_size)
 
 
 def image_batches(

@@ -1,18 +1,21 @@
 """Fidelity and diversity: distances between the features of real images and those of generated ones."""
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.special import ndtri
 from scipy.stats import wasserstein_distance
 
-from aelib.blocks import checked_blocks
-from aelib.moments import Moments, measure_moments
+from aelib.blocks import check_points, checked_blocks
+from aelib.moments import Moments, measure_moments, part_moments
+from aelib.partitions import Points, merged
 
 LEVEL = 0.95
 """Confidence of all intervals."""
@@ -87,30 +90,42 @@ class DensityCoverage(NamedTuple):
     coverage: Score
 
 
-_Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
+_Statistic = Callable[[Any, Any], np.ndarray]
+_Halved = Callable[[Any, Any, list["_Halves"]], Float[np.ndarray, "draws s"]]
 
 
-def _half_sampled(
-    statistic: _Statistic, real: np.ndarray, generated: np.ndarray, draws: int, rng: np.random.Generator
-) -> Float[np.ndarray, "draws s"]:
-    """Return the statistic of random halves of both samples, each half and its complement in turn.
+class _Halves(NamedTuple):
+    """Random halves of both samples, and their complements.
 
     Over half-samples drawn without replacement the deviation of a mean is just its standard error in the whole
     sample, and no image occurs twice, which would be its own nearest neighbour.
     """
-    out: list[np.ndarray] = []
-    while len(out) < draws:
-        halves = [np.array_split(rng.permutation(len(sample)), 2) for sample in (real, generated)]
-        out += [statistic(real[np.sort(a)], generated[np.sort(b)]) for a, b in zip(*halves, strict=True)]
-    return np.array(out[:draws])
+
+    real: list[Int[np.ndarray, " _"]]
+    generated: list[Int[np.ndarray, " _"]]
 
 
-def _checked_pair(
-    real: np.ndarray, generated: np.ndarray, *, least: int, draws: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _drawn_halves(real: Points, generated: Points, draws: int, rng: np.random.Generator) -> list[_Halves]:
+    return [
+        _Halves(*(np.array_split(rng.permutation(len(sample)), 2) for sample in (real, generated)))
+        for _ in range(draws // 2)
+    ]
+
+
+def _one_by_one(statistic: _Statistic, real: Points, generated: Points, drawn: list[_Halves]) -> np.ndarray:
+    """Return the statistic of all halves, each half and its complement in turn."""
+    return np.array(
+        [
+            statistic(real[np.sort(a)], generated[np.sort(b)])
+            for halves in drawn
+            for a, b in zip(*halves, strict=True)
+        ]
+    )
+
+
+def _checked_pair(real: Points, generated: Points, *, least: int, draws: int) -> tuple[Points, Points]:
     for name, sample in (("real", real), ("generated", generated)):
-        for _ in checked_blocks(sample, name=name):
-            pass
+        check_points(sample, name=name)
         if len(sample) < least:
             raise ValueError(f"{name} must hold {least} rows or more, not {len(sample)}; take more images.")
     if real.shape[1] != generated.shape[1]:
@@ -126,17 +141,19 @@ def _checked_pair(
 
 def _scores(
     statistic: _Statistic,
-    real: np.ndarray,
-    generated: np.ndarray,
+    real: Points,
+    generated: Points,
     *,
-    floor: np.ndarray | str,
+    floor: Points | str,
     draws: int,
     random_state: int | np.random.Generator,
+    halved: _Halved | None = None,
     extrapolated: bool = False,
 ) -> list[Score]:
     """Score both samples, and the floor: other real images, or one half of the real ones against the other."""
     rng = np.random.default_rng(random_state)
-    halves = _half_sampled(statistic, real, generated, draws, rng)
+    halved = halved or partial(_one_by_one, statistic)
+    halves = halved(real, generated, _drawn_halves(real, generated, draws, rng))
     value = statistic(real, generated)
     if extrapolated:
         value = 2.0 * value - halves.mean(axis=0)
@@ -144,17 +161,18 @@ def _scores(
     for base, other in _floor_samples(real, floor, rng):
         lowest = statistic(base, other)
         if extrapolated:
-            lowest = 2.0 * lowest - _half_sampled(statistic, base, other, draws, rng).mean(axis=0)
+            drawn = _drawn_halves(base, other, draws, rng)
+            lowest = 2.0 * lowest - halved(base, other, drawn).mean(axis=0)
     spread = halves.std(axis=0, ddof=1)
     columns = zip(value, spread, lowest, halves.T, strict=True)
     return [Score(float(v), float(s), float(f), half) for v, s, f, half in columns]
 
 
 def _floor_samples(
-    real: np.ndarray, floor: np.ndarray | str, rng: np.random.Generator
-) -> list[tuple[np.ndarray, np.ndarray]]:
+    real: Points, floor: Points | str, rng: np.random.Generator
+) -> list[tuple[Points, Points]]:
     """Return the two samples of real images that give the floor, if there is one."""
-    if isinstance(floor, np.ndarray):
+    if not isinstance(floor, str):
         return [(real, floor)]
     if floor == "none":
         return []
@@ -163,10 +181,10 @@ def _floor_samples(
 
 
 def frechet_distance(
-    real: Float[np.ndarray, "..."],
-    generated: Float[np.ndarray, "..."],
+    real: Points,
+    generated: Points,
     *,
-    floor: Float[np.ndarray, "..."] | Literal["halves", "none"] = "halves",
+    floor: Points | Literal["halves", "none"] = "halves",
     extrapolate: bool = True,
     draws: int = 40,
     random_state: int | np.random.Generator = 0,
@@ -183,7 +201,7 @@ def frechet_distance(
     Parameters
     ----------
     real, generated : array of float, shapes (n, k) and (m, k)
-        Features, 4 rows or more of each; several times k.
+        Features, 4 rows or more of each; several times k. Also as Dask arrays.
     floor : array of float, shape (l, k), "halves" or "none"
         Features of other real images, to score the same way; "halves" scores one half of `real` against the other,
         which is noisier; "none" leaves the floor out.
@@ -221,7 +239,7 @@ def frechet_distance(
     True
     """
     real, generated = _checked_pair(real, generated, least=4, draws=draws)
-    if isinstance(floor, np.ndarray):
+    if not isinstance(floor, str):
         _checked_pair(real, floor, least=4, draws=draws)
     return _scores(
         _frechet_statistic,
@@ -230,12 +248,43 @@ def frechet_distance(
         floor=floor,
         draws=draws,
         random_state=random_state,
+        halved=_frechet_halved,
         extrapolated=extrapolate,
     )[0]
 
 
-def _frechet_statistic(real: np.ndarray, generated: np.ndarray) -> Float[np.ndarray, " 1"]:
+def _frechet_statistic(real: Points, generated: Points) -> Float[np.ndarray, " 1"]:
     return np.array([frechet_of_moments(measure_moments(real), measure_moments(generated))])
+
+
+def _frechet_halved(real: Points, generated: Points, drawn: list[_Halves]) -> Float[np.ndarray, "draws 1"]:
+    """Measure all halves in one pass over each sample, which may be too large for memory."""
+    ours = _moments_of_halves(real, [halves.real for halves in drawn])
+    theirs = _moments_of_halves(generated, [halves.generated for halves in drawn])
+    return np.array([[frechet_of_moments(a, b)] for a, b in zip(ours, theirs, strict=True)])
+
+
+def _moments_of_halves(sample: Points, halves: list[list[np.ndarray]]) -> list[Moments]:
+    """Return the moments of each half and its complement in turn."""
+    is_second = np.zeros((len(sample), len(halves)), dtype=bool)
+    for column, (_, second) in enumerate(halves):
+        is_second[second, column] = True
+    return merged(_part_of_halves, sample, _add_all, along=(is_second,))
+
+
+def _part_of_halves(part: np.ndarray, first: int, is_second: Bool[np.ndarray, "n k"]) -> list[Moments]:
+    found = [Moments.empty(part.shape[1])] * (2 * is_second.shape[1])
+    for where, rows in checked_blocks(part, first=first):
+        sides = (side for second in is_second[where].T for side in (~second, second))
+        found = [
+            sum_ + part_moments(rows[side], first) if side.any() else sum_
+            for sum_, side in zip(found, sides, strict=True)
+        ]
+    return found
+
+
+def _add_all(a: list[Moments], b: list[Moments]) -> list[Moments]:
+    return [x + y for x, y in zip(a, b, strict=True)]
 
 
 def frechet_of_moments(first: Moments, second: Moments) -> float:
@@ -284,10 +333,10 @@ def frechet_of_moments(first: Moments, second: Moments) -> float:
 
 
 def kernel_distance(
-    real: Float[np.ndarray, "..."],
-    generated: Float[np.ndarray, "..."],
+    real: Points,
+    generated: Points,
     *,
-    floor: Float[np.ndarray, "..."] | Literal["halves", "none"] = "halves",
+    floor: Points | Literal["halves", "none"] = "halves",
     standardise: bool = True,
     draws: int = 20,
     random_state: int | np.random.Generator = 0,
@@ -301,7 +350,7 @@ def kernel_distance(
     Parameters
     ----------
     real, generated : array of float, shapes (n, k) and (m, k)
-        Features, 4 rows or more of each.
+        Features, 4 rows or more of each. Of Dask arrays, each worker holds one sample whole.
     floor : array of float, shape (l, k), "halves" or "none"
         Features of other real images, to score the same way; "halves" scores one half of `real` against the other,
         which is noisier; "none" leaves the floor out.
@@ -337,7 +386,7 @@ def kernel_distance(
     True
     """
     real, generated = _checked_pair(real, generated, least=4, draws=draws)
-    if isinstance(floor, np.ndarray):
+    if not isinstance(floor, str):
         _checked_pair(real, floor, least=4, draws=draws)
     if standardise:
         moments = measure_moments(real)
@@ -345,37 +394,43 @@ def kernel_distance(
         if size == 0.0:
             raise ValueError("all real features are the same, so they have no scale; take other features.")
         real, generated = ((sample - moments.mean) / size for sample in (real, generated))
-        floor = (floor - moments.mean) / size if isinstance(floor, np.ndarray) else floor
+        floor = floor if isinstance(floor, str) else (floor - moments.mean) / size
     return _scores(_kernel_statistic, real, generated, floor=floor, draws=draws, random_state=random_state)[0]
 
 
-def _kernel_statistic(real: np.ndarray, generated: np.ndarray) -> Float[np.ndarray, " 1"]:
+def _kernel_statistic(real: Points, generated: Points) -> Float[np.ndarray, " 1"]:
     n, m = len(real), len(generated)
-    within_real = (_kernel_sum(real, real) - _kernel_diagonal(real)) / (n * (n - 1))
-    within_generated = (_kernel_sum(generated, generated) - _kernel_diagonal(generated)) / (m * (m - 1))
-    return np.array([within_real + within_generated - 2.0 * _kernel_sum(real, generated) / (n * m)])
+    within_real = _kernel_sum(real, real) - merged(_kernel_diagonal, real, operator.add)
+    within_generated = _kernel_sum(generated, generated) - merged(_kernel_diagonal, generated, operator.add)
+    between = _kernel_sum(real, generated) / (n * m)
+    return np.array([within_real / (n * (n - 1)) + within_generated / (m * (m - 1)) - 2.0 * between])
 
 
-def _kernel_sum(x: np.ndarray, y: np.ndarray) -> float:
+def _kernel_sum(x: Points, y: Points) -> float:
+    return merged(_part_kernel_sum, x, operator.add, whole=(y,))
+
+
+def _part_kernel_sum(part: np.ndarray, first: int, y: np.ndarray) -> float:
     total, y64 = 0.0, y.astype(np.float64).T
-    for _, rows in checked_blocks(x):
+    for _, rows in checked_blocks(part, first=first):
         kernel = rows.astype(np.float64) @ y64
-        kernel /= x.shape[1]
+        kernel /= part.shape[1]
         kernel += 1.0
         total += float(np.einsum("ij,ij,ij->", kernel, kernel, kernel))
     return total
 
 
-def _kernel_diagonal(x: np.ndarray) -> float:
-    return float(((np.einsum("ij,ij->i", x, x, dtype=np.float64) / x.shape[1] + 1.0) ** 3).sum())
+def _kernel_diagonal(part: np.ndarray, _first: int) -> float:
+    squares = np.einsum("ij,ij->i", part, part, dtype=np.float64)
+    return float(((squares / part.shape[1] + 1.0) ** 3).sum())
 
 
 def precision_recall(
-    real: Float[np.ndarray, "..."],
-    generated: Float[np.ndarray, "..."],
+    real: Points,
+    generated: Points,
     *,
     k: int = 3,
-    floor: Float[np.ndarray, "..."] | Literal["halves", "none"] = "halves",
+    floor: Points | Literal["halves", "none"] = "halves",
     draws: int = 20,
     random_state: int | np.random.Generator = 0,
 ) -> PrecisionRecall:
@@ -387,7 +442,8 @@ def precision_recall(
     Parameters
     ----------
     real, generated : array of float, shapes (n, f) and (m, f)
-        Features, 2k + 4 rows or more of each; as many of one as of the other.
+        Features, 2k + 4 rows or more of each; as many of one as of the other. Of Dask arrays, each worker holds one
+        sample whole.
     k : int
         Rank of the neighbour, at least 1.
     floor : array of float, shape (l, f), "halves" or "none"
@@ -423,10 +479,10 @@ def precision_recall(
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}.")
     real, generated = _checked_pair(real, generated, least=2 * k + 4, draws=draws)
-    if isinstance(floor, np.ndarray):
+    if not isinstance(floor, str):
         _checked_pair(real, floor, least=2 * k + 4, draws=draws)
 
-    def statistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def statistic(x: Points, y: Points) -> np.ndarray:
         precision = _cover(y, x, _reach(x, k)).any_ball.mean()
         return np.array([precision, _cover(x, y, _reach(y, k)).any_ball.mean()])
 
@@ -436,11 +492,11 @@ def precision_recall(
 
 
 def density_coverage(
-    real: Float[np.ndarray, "..."],
-    generated: Float[np.ndarray, "..."],
+    real: Points,
+    generated: Points,
     *,
     k: int = 5,
-    floor: Float[np.ndarray, "..."] | Literal["halves", "none"] = "halves",
+    floor: Points | Literal["halves", "none"] = "halves",
     draws: int = 20,
     random_state: int | np.random.Generator = 0,
 ) -> DensityCoverage:
@@ -453,7 +509,8 @@ def density_coverage(
     Parameters
     ----------
     real, generated : array of float, shapes (n, f) and (m, f)
-        Features, 2k + 4 rows or more of each; as many of one as of the other.
+        Features, 2k + 4 rows or more of each; as many of one as of the other. Of Dask arrays, each worker holds one
+        sample whole.
     k : int
         Rank of the neighbour, at least 1.
     floor : array of float, shape (l, f), "halves" or "none"
@@ -489,10 +546,10 @@ def density_coverage(
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}.")
     real, generated = _checked_pair(real, generated, least=2 * k + 4, draws=draws)
-    if isinstance(floor, np.ndarray):
+    if not isinstance(floor, str):
         _checked_pair(real, floor, least=2 * k + 4, draws=draws)
 
-    def statistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def statistic(x: Points, y: Points) -> np.ndarray:
         cover = _cover(y, x, _reach(x, k))
         return np.array([cover.balls / (k * len(y)), cover.ball_hit.mean()])
 
@@ -596,10 +653,14 @@ class _Cover(NamedTuple):
     balls: int  # pairs of a point and a ball around it
 
 
-def _cover(points: np.ndarray, centres: np.ndarray, reach: np.ndarray) -> _Cover:
+def _cover(points: Points, centres: Points, reach: Float[np.ndarray, " n"]) -> _Cover:
     """Find which points lie within which balls, block by block."""
-    any_ball, ball_hit, balls = np.empty(len(points), bool), np.zeros(len(centres), bool), 0
-    for where, rows in checked_blocks(points):
+    return merged(_part_cover, points, _both_covers, whole=(centres, reach))
+
+
+def _part_cover(part: np.ndarray, first: int, centres: np.ndarray, reach: np.ndarray) -> _Cover:
+    any_ball, ball_hit, balls = np.empty(len(part), bool), np.zeros(len(centres), bool), 0
+    for where, rows in checked_blocks(part, first=first):
         inside = _squared_distances(rows, centres) <= reach**2
         any_ball[where] = inside.any(axis=1)
         ball_hit |= inside.any(axis=0)
@@ -607,12 +668,20 @@ def _cover(points: np.ndarray, centres: np.ndarray, reach: np.ndarray) -> _Cover
     return _Cover(any_ball, ball_hit, balls)
 
 
-def _reach(cloud: np.ndarray, k: int) -> Float[np.ndarray, " n"]:
+def _both_covers(a: _Cover, b: _Cover) -> _Cover:
+    return _Cover(np.append(a.any_ball, b.any_ball), a.ball_hit | b.ball_hit, a.balls + b.balls)
+
+
+def _reach(cloud: Points, k: int) -> Float[np.ndarray, " n"]:
     """Return the distance of each point to its k-th neighbour in its own cloud."""
-    out = np.empty(len(cloud))
-    for where, rows in checked_blocks(cloud):
+    return merged(partial(_part_reach, k=k), cloud, np.append, whole=(cloud,))
+
+
+def _part_reach(part: np.ndarray, first: int, cloud: np.ndarray, *, k: int) -> Float[np.ndarray, " n"]:
+    out = np.empty(len(part))
+    for where, rows in checked_blocks(part, first=first):
         squares = _squared_distances(rows, cloud)
-        squares[np.arange(len(rows)), np.arange(where.start, where.stop)] = np.inf
+        squares[np.arange(len(rows)), np.arange(first + where.start, first + where.stop)] = np.inf
         out[where] = np.sqrt(np.partition(squares, k - 1, axis=1)[:, k - 1])
     return out
 

@@ -18,6 +18,7 @@ import pandas as pd
 from aelib import files
 from aelib._backend import has_fast_bfloat16, keras
 from aelib.images import Images
+from aelib.partitions import Points, is_partitioned
 
 ACTIVATIONS = ("relu", "leaky_relu", "selu", "elu", "gelu")
 LOSSES = ("mse", "bce")
@@ -490,13 +491,15 @@ def _initializer(config: AutoencoderConfig, seed: int) -> keras.initializers.Ini
     return kind(seed=seed)
 
 
-def check_images(images: Images | np.ndarray, config: AutoencoderConfig, *, name: str = "images") -> None:
+def check_images(
+    images: Images | np.ndarray | Points, config: AutoencoderConfig, *, name: str = "images"
+) -> None:
     """Check that a network of this configuration can take the images.
 
     Parameters
     ----------
     images : Images or array of float, shape (n, image_size, image_size, 3), values in [0, 1]
-        What is to be trained on or encoded.
+        What is to be trained on or encoded; of a Dask array only the shape is looked at.
     config : AutoencoderConfig
         The configuration of the network.
     name : str
@@ -515,7 +518,7 @@ def check_images(images: Images | np.ndarray, config: AutoencoderConfig, *, name
     """
     if isinstance(images, Images):
         shape: tuple[int, ...] = (len(images), images.size, images.size, 3)
-    elif isinstance(images, np.ndarray):
+    elif isinstance(images, np.ndarray) or is_partitioned(images):
         shape = images.shape
     else:
         raise TypeError(f"{name} must be aelib.Images or an array of floats, not a {type(images).__name__}.")

@@ -1,20 +1,19 @@
 """Moments: mean, covariance and correlation of any number of z-points in one pass, and what the correlations show."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
-from threadpoolctl import threadpool_limits
 
-from aelib.blocks import BLOCK, checked_blocks
-from aelib.cache import n_cores
+from aelib.blocks import BLOCK, check_cloud, checked_blocks
+from aelib.partitions import Points, merged
+
+_SHIFT_POINTS = 256  # whose mean is near enough to that of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +41,9 @@ class Moments:
     def covariance(self) -> Float[np.ndarray, "d d"]:
         """Unbiased covariance, scatter / (n - 1); refused for a single point."""
         if self.n < 2:
-            raise ValueError("covariance needs at least 2 points, not 1; add the moments of more points.")
+            raise ValueError(
+                f"covariance needs at least 2 points, not {self.n}; add the moments of more points."
+            )
         return self.scatter / (self.n - 1)
 
     @property
@@ -109,27 +110,44 @@ class Moments:
                 "both clouds must come from one latent space."
             )
         n, step = self.n + other.n, other.mean - self.mean
-        weight = other.n / n
+        weight = other.n / max(n, 1)
         return Moments(
             n=n,
             mean=self.mean + weight * step,
             scatter=self.scatter + other.scatter + self.n * weight * np.outer(step, step),
         )
 
+    @classmethod
+    def empty(cls, d: int) -> "Moments":
+        """Return the moments of no points, to which others can be added.
+
+        Parameters
+        ----------
+        d : int
+            Number of components.
+
+        Returns
+        -------
+        Moments
+            With n = 0.
+        """
+        return cls(0, np.zeros(d), np.zeros((d, d)))
+
     def __add__(self, other: "Moments") -> "Moments":
         return self.merge(other)
 
 
-def measure_moments(z: Float[np.ndarray, "..."], *, block: int = BLOCK) -> Moments:
+def measure_moments(z: Points, *, block: int = BLOCK) -> Moments:
     r"""Measure mean and scatter of z-points in one pass.
 
-    The points are read block by block, less the mean of the first block, and summed in float64. So a cloud far from
-    the origin loses no digits, and memory is that of a few covariance matrices for any number of points.
+    The points are read block by block, less the mean of the first few, and summed in float64. So a cloud far from
+    the origin loses no digits, and memory is that of a few covariance matrices for any number of points. Parts of the
+    points are measured in parallel, those of a Dask array by its workers, and merged by `Moments.merge`.
 
     Parameters
     ----------
     z : array of float, shape (n, d)
-        The z-points, in memory or memory-mapped.
+        The z-points, in memory, memory-mapped, or as a Dask array.
     block : int
         Points per block, at least 1.
 
@@ -158,32 +176,50 @@ def measure_moments(z: Float[np.ndarray, "..."], *, block: int = BLOCK) -> Momen
     array([[ 1. , -0.5],
            [-0.5,  1. ]])
     """
-    shift = _mean(next(checked_blocks(z, block=block))[1])
-    n_parts = max(1, min(n_cores(), len(z) // (4 * block)))
-    edges = np.linspace(0, len(z), n_parts + 1).astype(int)
-    parts = [slice(int(low), int(high)) for low, high in pairwise(edges)]
-    # A thread per part with its own small products is faster than small products on all threads, one after the other.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_parts) as pool:
-        summed = list(pool.map(partial(_sums, z, shift, block), parts))
-    sums, squares = (np.sum(each, axis=0) for each in zip(*summed, strict=True))
-    if not np.isfinite(squares).all():
-        raise ValueError("z is too large to be squared in float64; scale it down.")
-    offset = sums / len(z)
-    return Moments(len(z), shift + offset, squares - np.outer(len(z) * offset, offset))
+    check_cloud(z)
+    return merged(partial(part_moments, block=block), z, Moments.merge)
 
 
-def _sums(
-    z: np.ndarray, shift: Float[np.ndarray, " d"], block: int, part: slice
-) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
-    """Return the sum of the part's points less `shift`, and that of their outer products."""
-    d = len(shift)
-    sums, squares, product, buffer = np.zeros(d), np.zeros((d, d)), np.empty((d, d)), np.empty((block, d))
-    for _, rows in checked_blocks(z, part=part, block=block):
+def part_moments(part: Float[np.ndarray, "n d"], first: int, *, block: int = BLOCK) -> Moments:
+    """Measure mean and scatter of a part of a larger cloud.
+
+    Parameters
+    ----------
+    part : array of float, shape (n, d)
+        The points.
+    first : int
+        Number of the first of them in the whole cloud.
+    block : int
+        Points per block, at least 1.
+
+    Returns
+    -------
+    Moments
+        Number, mean and scatter.
+
+    Raises
+    ------
+    ValueError
+        As `measure_moments`.
+
+    Examples
+    --------
+    >>> part_moments(np.array([[0.0], [2.0]]), first=7).mean
+    array([1.])
+    """
+    blocks = checked_blocks(part, first=first, block=block)
+    d = part.shape[1]
+    shift, sums, squares = _mean(part[:_SHIFT_POINTS]), np.zeros(d), np.zeros((d, d))
+    product, buffer = np.empty((d, d)), np.empty((min(block, len(part)), d))
+    for _, rows in blocks:
         centred = np.subtract(rows, shift, out=buffer[: len(rows)])
         sums += centred.sum(axis=0)
-        with np.errstate(over="ignore"):  # refused by the caller
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
             squares += np.matmul(centred.T, centred, out=product)  # NumPy sees the symmetry: half the work
-    return sums, squares
+    if not np.isfinite(squares).all():
+        raise ValueError("z is too large to be squared in float64; scale it down.")
+    offset = sums / len(part)
+    return Moments(len(part), shift + offset, squares - np.outer(len(part) * offset, offset))
 
 
 def _mean(rows: np.ndarray) -> Float[np.ndarray, " d"]:

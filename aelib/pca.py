@@ -1,13 +1,14 @@
 """Principal component analysis: the axes along which a cloud of z-points is uncorrelated."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from aelib.blocks import checked_blocks
+from aelib.blocks import check_cloud, checked_blocks
 from aelib.moments import Moments, measure_moments
+from aelib.partitions import Points, mapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +42,19 @@ class PrincipalAxes:
         """Share of the total variance along each axis and those before it, at most 1."""
         return np.minimum(np.cumsum(self.explained), 1.0)
 
-    def transform(self, z: Float[np.ndarray, "..."]) -> Float[np.ndarray, "n k"]:
+    def transform(self, z: Points) -> Points:
         r"""Turn z-points into principal coordinates, :math:`y = A (z - \bar z)`.
 
         Parameters
         ----------
         z : array of float, shape (n, d)
-            The z-points, of this cloud or of another one.
+            The z-points, of this cloud or of another one; also as a Dask array.
 
         Returns
         -------
         array of float, shape (n, k)
-            Coordinates along the axes, computed in float64 block by block, in the precision of `z`.
+            Coordinates along the axes, computed in float64 block by block, in the precision of `z`; a Dask array for
+            a Dask array.
 
         Raises
         ------
@@ -65,12 +67,9 @@ class PrincipalAxes:
         >>> principal_axes(cloud).transform(cloud).round(3).ravel()
         array([-2.828,  0.   ,  2.828])
         """
-        blocks = checked_blocks(z)
+        check_cloud(z)
         _check_width(z, len(self.mean), "d")
-        y = np.empty((len(z), len(self.axes)), dtype=z.dtype)
-        for where, rows in blocks:
-            y[where] = (rows - self.mean) @ self.axes.T
-        return y
+        return mapped(_coordinates, z, shape=(len(self.axes),), dtype=z.dtype, whole=(self.mean, self.axes))
 
     def inverse_transform(self, y: Float[np.ndarray, "..."]) -> Float[np.ndarray, "n d"]:
         r"""Turn principal coordinates into z-points, :math:`z = \bar z + A^\mathsf{T} y`.
@@ -104,14 +103,21 @@ class PrincipalAxes:
         return z
 
 
-def _check_width(points: np.ndarray, width: int, symbol: str) -> None:
+def _coordinates(part: np.ndarray, first: int, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    y = np.empty((len(part), len(axes)), dtype=part.dtype)
+    for where, rows in checked_blocks(part, first=first):
+        y[where] = (rows - mean) @ axes.T
+    return y
+
+
+def _check_width(points: Any, width: int, symbol: str) -> None:
     if points.shape[1] != width:
         raise ValueError(
             f"points must have {symbol} = {width} components, as these axes have, not {points.shape[1]}."
         )
 
 
-def principal_axes(cloud: Moments | Float[np.ndarray, "..."], *, k: int | None = None) -> PrincipalAxes:
+def principal_axes(cloud: Moments | Points, *, k: int | None = None) -> PrincipalAxes:
     r"""Find the principal axes of a cloud of z-points.
 
     Eigenvectors of the covariance, :math:`\Sigma a_k = \lambda_k a_k`. Directions without variance, of which there are
@@ -121,7 +127,7 @@ def principal_axes(cloud: Moments | Float[np.ndarray, "..."], *, k: int | None =
     Parameters
     ----------
     cloud : Moments or array of float, shape (n, d)
-        The z-points, or their moments.
+        The z-points, also as a Dask array, or their moments.
     k : int or None
         Number of axes, at least 1; None takes all that have variance.
 
@@ -206,7 +212,7 @@ def resolved_axes(
     return PrincipalAxes(axes.mean, axes.axes[:keep], axes.variances[:keep], axes.total_variance)
 
 
-def decorrelation(points: Float[np.ndarray, "..."]) -> float:
+def decorrelation(points: Points) -> float:
     r"""Measure how far a cloud is from uncorrelated components.
 
     :math:`\max_{i \ne j} |\rho_{ij}|`: 0, but for rounding, in a cloud's own principal coordinates.

@@ -4,6 +4,8 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import dask
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -237,3 +239,29 @@ def test_the_networks_see_few_sizes_of_batch(model, monkeypatch):
     for n in (1, 5, 32, 33, 100, 256):
         np.testing.assert_allclose(decode(model, z[:n]), whole[:n], atol=1e-6)
     assert set(sizes) == {1, 8, 32, 64, 128, 256}
+
+
+@pytest.mark.parametrize("rows", [(21,), (8, 0, 12, 1)])
+def test_a_dask_array_is_encoded_by_workers_that_build_the_network_once(model, images, expected, rows):
+    codec._unpacked.cache_clear()
+    lazy = da.from_array(images, chunks=(rows, 16, 32, 3))
+    z = encode(model, lazy)
+    pictures = decode(model, z), reconstruct(model, lazy)
+    assert (type(z), z.shape, z.dtype) == (da.Array, (21, 3), np.float32)
+    with dask.config.set(scheduler="threads"):
+        np.testing.assert_allclose(z.compute(), expected, rtol=1e-4, atol=1e-6)
+        for picture in pictures:
+            np.testing.assert_allclose(picture.compute(), reconstruct(model, images), atol=1e-6)
+    assert codec._unpacked.cache_info().misses == 1
+
+
+def test_a_dask_array_that_does_not_fit_is_refused(model, images, tmp_path):
+    lazy = da.from_array(images, chunks=8)
+    with pytest.raises(ValueError, match="to_zarr"):
+        encode(model, lazy, path=tmp_path / "z.npy")
+    with pytest.raises(ValueError, match="the model takes"):
+        encode(model, lazy[:, :16])
+    with pytest.raises(ValueError, match=r"expected \(n, 3\)"):
+        decode(model, da.zeros((5, 4), chunks=2))
+    with pytest.raises(ValueError, match="values from"), dask.config.set(scheduler="threads"):
+        encode(model, 2 * lazy).compute()

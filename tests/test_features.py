@@ -1,3 +1,4 @@
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,6 +32,14 @@ def test_images_and_arrays_are_read_in_batches_with_the_same_features():
     by_view = extract(colours, images, batch_size=7)
     np.testing.assert_allclose(by_view, images[:].mean(axis=(1, 2)), rtol=1e-6)
     np.testing.assert_array_equal(extract(colours, images[:], batch_size=7), by_view)
+
+
+@pytest.mark.parametrize("features", [lambda batch: batch.mean(axis=(1, 2)), RandomConvolutions(channels=(4,))])
+def test_features_of_a_dask_array_are_those_of_the_array(features):
+    lazy = extract(features, da.from_array(PHOTOS, chunks=((9, 0, 31), 32, 16, 3)), batch_size=4)
+    expected = extract(features, PHOTOS)
+    assert (type(lazy), lazy.shape, lazy.dtype) == (da.Array, expected.shape, expected.dtype)
+    np.testing.assert_allclose(lazy.compute(scheduler="threads"), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(0, 8, 8, 3), (4, 8, 8), (4, 8, 8, 1)])
