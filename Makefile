@@ -19,8 +19,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 READY := .venv/.ready
+BACKENDS_READY := .venv-backends/.ready
+BACKEND_TESTS := tests/test_backend.py tests/test_model.py tests/test_training.py tests/test_codec.py
 
-.PHONY: help venv run sweep test chromium lint lab site bench store checkpoint data-check constraints coverage clean
+.PHONY: help venv run sweep test test-backends chromium lint lab site bench store checkpoint data-check constraints coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -50,6 +52,20 @@ sweep: $(READY)  ## the series over a grid of networks and parameters: make swee
 test: $(READY)  ## tests, doctests and notebooks, on all cores: make test ARGS="-k name", or "-n0 --pdb" to look inside
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -n logical --maxprocesses $(WORKERS) --dist loadfile \
 	  --no-loadscope-reorder --nbval-lax $(sort $(wildcard notebooks/[0-9A-Z]*_*.ipynb)) tests aelib $(ARGS)
+
+test-backends: $(BACKENDS_READY)  ## model, training and codec on TensorFlow, JAX and PyTorch, in an environment of their own
+	@for backend in tensorflow jax torch; do \
+	  echo "$$backend"; \
+	  KERAS_BACKEND=$$backend .venv-backends/bin/python -m pytest --quiet $(BACKEND_TESTS) $(ARGS) || exit 1; \
+	done
+	@.venv-backends/bin/python -m pytest --quiet tests/test_distribution.py $(ARGS)
+
+# With pip, which takes the build of PyTorch that a machine has been given, where uv would download one for GPUs.
+$(BACKENDS_READY): pyproject.toml constraints.txt
+	@echo "setting up .venv-backends (some minutes the first time)"
+	@$(PYTHON) -m venv .venv-backends
+	@.venv-backends/bin/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[dev,backends]'
+	@touch $@
 
 chromium:  ## install Chromium, which tests open pages with, if there is none (Debian, as root); without it they are skipped
 	@if command -v chromium chromium-browser google-chrome >/dev/null; then exit 0; fi; \
@@ -91,7 +107,8 @@ data-check: $(READY)  ## compare the files under data/ with the checksums in dat
 constraints: $(READY)  ## resolve constraints.txt anew, to the newest versions that pyproject.toml admits
 	@{ sed -n '/^#/p' constraints.txt; \
 	   $(BIN)/uv pip compile --quiet --upgrade --extra dev --python-version 3.11 --python-platform linux \
-	     --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml; } > .constraints.new
+	     --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml; \
+	   grep -E '^(jax|jaxlib|mpmath|sympy|torch)==' constraints.txt; } > .constraints.new  # pip's, for test-backends
 	@mv .constraints.new constraints.txt
 
 coverage: $(READY)  ## which lines of aelib the tests run
@@ -99,6 +116,6 @@ coverage: $(READY)  ## which lines of aelib the tests run
 	@$(BIN)/coverage report
 
 clean:  ## remove the virtual environment and the tools' caches (runs/ stays)
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist
+	@rm -rf .venv .venv-backends .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist
 	@find aelib tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
 	@find notebooks -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

@@ -77,3 +77,19 @@ def has_fast_bfloat16() -> bool:
         return False
     flags = _CPUINFO.read_text(encoding="utf-8", errors="replace")
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def n_replicas() -> int:
+    """Count the devices that share each batch, under `tf.distribute` or a distribution of Keras.
+
+    Returns
+    -------
+    int
+        1 where nothing is distributed.
+    """
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return int(tf.distribute.get_strategy().num_replicas_in_sync)
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else int(distribution.num_model_replicas)

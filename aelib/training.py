@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from aelib import files
-from aelib._backend import keras
+from aelib._backend import keras, n_replicas
 from aelib.images import Images
 from aelib.model import (
     CHECKPOINT_RECORD,
@@ -121,6 +121,10 @@ def train(
     the last finished epoch and ends, on the same machine, with the same weights as an uninterrupted run. At the
     end the folder is a checkpoint, and the same call returns it at once.
 
+    Under a strategy of `tf.distribute`, or after `keras.distribution.set_distribution(DataParallel(...))` with JAX, the
+    devices share every batch. The weights are then those of a single device, up to rounding; batch normalisation
+    alone sees, with TensorFlow, only the images of its own device.
+
     Parameters
     ----------
     images : Images or array of float, shape (n, h, w, 3), values in [0, 1]
@@ -142,7 +146,8 @@ def train(
     Raises
     ------
     ValueError
-        If the images do not fit the configuration, the folder holds another training, or the loss diverges.
+        If the images do not fit the configuration, the folder holds another training, the devices cannot share the
+        batches evenly, or the loss diverges.
     RuntimeError
         If another process trains in the folder.
 
@@ -159,11 +164,33 @@ def train(
         check_images(validation, config, name="validation")
     elif training.early_stopping:
         raise ValueError("early_stopping needs validation images: pass validation=..., or early_stopping=0.")
+    _check_replicas(n_replicas(), images, validation, training)
     run = _Run(images, validation, config=config, training=training)
     if folder is None:
         return run.finished(run.completed(run.start()))
     with _only_process(Path(folder)):
         return _train_in(Path(folder), run)
+
+
+def _check_replicas(
+    replicas: int,
+    images: Images | np.ndarray,
+    validation: Images | np.ndarray | None,
+    training: TrainingConfig,
+) -> None:
+    if training.batch_size % replicas or _VALIDATION_BATCH % replicas:
+        raise ValueError(
+            f"batch_size {training.batch_size} and the {_VALIDATION_BATCH} images of a validation batch must be "
+            f"multiples of {replicas}, the number of devices that share each batch."
+        )
+    for name, given in (("images", images), ("validation", validation)):
+        if given is not None and len(given) < replicas:
+            raise ValueError(f"{name} must be at least {replicas}, one for each device, not {len(given)}.")
+
+
+def _shared_evenly(n: int) -> int:
+    """Round a number of images down to what the devices can share: all of them get as many."""
+    return n - n % n_replicas()
 
 
 def training_images(model: Autoencoder, images: Images, *, n: int) -> Images:
@@ -250,7 +277,7 @@ class _Run:
             "images": describe_images(images),
             "validation": None if validation is None else describe_images(validation),
         }
-        self.steps_per_epoch = -(-len(images) // training.batch_size)
+        self.steps_per_epoch = -(-_shared_evenly(len(images)) // training.batch_size)
 
     def start(self) -> _State:
         """Return the state before the first epoch."""
@@ -378,7 +405,8 @@ class ShuffledBatches(keras.utils.PyDataset):
     epoch : int
         Number of the epoch, from 1.
     batch_size : int
-        Images per batch; the last one may be smaller.
+        Images per batch; the last one may be smaller. Where several devices share a batch, an epoch leaves out the last
+        few images that they cannot share evenly, other ones each time.
     flips : bool
         Whether to mirror each image with probability 1/2.
     seed : int
@@ -397,7 +425,8 @@ class ShuffledBatches(keras.utils.PyDataset):
     ) -> None:
         super().__init__()
         self._images, self._batch_size, self._flips, self._key = images, batch_size, flips, (seed, epoch)
-        self._order = np.random.default_rng((*self._key, 0)).permutation(len(images))
+        order = np.random.default_rng((*self._key, 0)).permutation(len(images))
+        self._order = order[: _shared_evenly(len(order))]
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch_size)
@@ -412,19 +441,18 @@ class ShuffledBatches(keras.utils.PyDataset):
 
 
 class _Batches(keras.utils.PyDataset):
-    """The images in their order."""
+    """The images in their order, without the last few that several devices cannot share evenly."""
 
     def __init__(self, images: Images | np.ndarray, *, batch_size: int) -> None:
         super().__init__()
-        self._images, self._batch_size = images, batch_size
+        self._images, self._batch_size, self._n = images, batch_size, _shared_evenly(len(images))
 
     def __len__(self) -> int:
-        return -(-len(self._images) // self._batch_size)
+        return -(-self._n // self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        batch = np.asarray(
-            self._images[index * self._batch_size : (index + 1) * self._batch_size], np.float32
-        )
+        start = index * self._batch_size
+        batch = np.asarray(self._images[start : min(start + self._batch_size, self._n)], np.float32)
         return batch, batch
 
 
