@@ -34,7 +34,9 @@ def test_images_and_arrays_are_read_in_batches_with_the_same_features():
     np.testing.assert_array_equal(extract(colours, images[:], batch_size=7), by_view)
 
 
-@pytest.mark.parametrize("features", [lambda batch: batch.mean(axis=(1, 2)), RandomConvolutions(channels=(4,))])
+@pytest.mark.parametrize(
+    "features", [lambda batch: batch.mean(axis=(1, 2)), RandomConvolutions(channels=(4,))]
+)
 def test_features_of_a_dask_array_are_those_of_the_array(features):
     lazy = extract(features, da.from_array(PHOTOS, chunks=((9, 0, 31), 32, 16, 3)), batch_size=4)
     expected = extract(features, PHOTOS)
