@@ -2,8 +2,11 @@
 
 import ast
 import base64
+import contextlib
+import hashlib
 import importlib.util
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -17,11 +20,13 @@ from typing import Any
 
 import jinja2
 import nbformat
+import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import yaml
 
 from aelib import crossrefs, faces, files, plots, sweeps
+from aelib.cache import cache_folder
 from aelib.claims import CLAIMS, MIME, Verdict
 from aelib.parameters import read_notebook
 from aelib.record import CLAIMS_RECORD, RUNS, ClaimRecord, RunRecord, read_claims, read_run
@@ -38,12 +43,20 @@ THUMBNAILS = PAGES / "thumbnails"
 SWEEP = ROOT / "data" / "sweep" / sweeps.TABLE
 """The table of the sweep that comes with the repository."""
 
+LARGEST_NETWORK = 5_700_000
+"""Most bytes of the script with the decoder: with it the page to try is to stay below 6 MB."""
+N_POINTS = 4_000
+"""Number of z-points that the page to try is told of: enough for the moments of 256 components."""
+
 _IN_THE_SERIES = re.compile(r"(\d\d|A\d)_\w+?(\.failed)?\.ipynb")
 _ROW = re.compile(r"^\| \[\w+\]\((\w+\.ipynb)\) \| ([^:|]+): ", re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]*)\]\((\w+\.ipynb)\)")
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _CHECKPOINT = "checkpoint.json"
 _SHIPPED = ROOT / "data" / "checkpoints" / "faces-post3"  # aelib.model knows both, but brings Keras in
+_POINTS = "z.npy"
+_NETWORK = Path("_static", "try", "network.js")
+_SEED = 7  # the notebooks'
 _LEFT_BY_SPHINX = "searchindex.js"
 
 
@@ -154,7 +167,7 @@ def build_site(run: Path | str | None = None, *, out: Path | None = None) -> tup
     pathlib.Path
         The home page.
     str
-        Sphinx's warnings; empty if all is well.
+        What was left out and why, and Sphinx's warnings; empty if all is well.
 
     Raises
     ------
@@ -169,10 +182,10 @@ def build_site(run: Path | str | None = None, *, out: Path | None = None) -> tup
         raise ValueError(f"{out} holds something else than a site: choose another folder (--out).")
     with tempfile.TemporaryDirectory(prefix="aelib-site-") as scratch, files.replacing(out) as fresh:
         sources = Path(scratch) / "sources"
-        write_sources(material, sources)
+        left_out = write_sources(material, sources)
         warnings = _call_sphinx(sources, fresh)
         shutil.rmtree(out, ignore_errors=True)
-    return out / "index.html", warnings
+    return out / "index.html", "\n".join(filter(None, (left_out, warnings)))
 
 
 def read_material(run: Path | str | None = None) -> Material:
@@ -245,7 +258,7 @@ def _read_if_there(folder: Path | None, name: str, kind: type) -> Any:
     return content
 
 
-def write_sources(material: Material, folder: Path) -> None:
+def write_sources(material: Material, folder: Path) -> str:
     """Write what Sphinx makes the site of.
 
     Parameters
@@ -254,6 +267,11 @@ def write_sources(material: Material, folder: Path) -> None:
         What the site shows.
     folder : pathlib.Path
         An empty folder, or one that is not there yet.
+
+    Returns
+    -------
+    str
+        What was left out and why; empty if nothing was.
     """
     shutil.copytree(
         PAGES,
@@ -272,7 +290,11 @@ def write_sources(material: Material, folder: Path) -> None:
     kept = _LINK.sub(lambda m: m[0] if m[2] in targets.pages.values() else m[1], listed)
     files.write_text(folder / "notebooks" / "README.md", kept)
     shutil.copy(ROOT / "data" / "gallery.png", folder / "pictures")
-    _write_pages(material, folder)
+    script, left_out = _network_script(material)
+    if script:
+        files.write_text(folder / _NETWORK, script)
+    _write_pages(material, folder, script)
+    return left_out
 
 
 def _for_the_site(lesson: Lesson, targets: crossrefs.Targets) -> nbformat.NotebookNode:
@@ -322,7 +344,38 @@ def _write_thumbnail(png: bytes, path: Path, *, width: int, height: int | None =
     picture.save(path, "PNG", optimize=True)
 
 
-def _write_pages(material: Material, folder: Path) -> None:
+def _network_script(material: Material) -> tuple[str, str]:
+    """Return the script of the page to try, or why there is none; it is written once for each network and cloud."""
+    if material.run and not (material.run / _POINTS).exists():
+        return "", "the page to try is left out: the run has no z-points yet."
+    cloud = (material.run / _POINTS).with_suffix(".json").read_bytes() if material.run else b"faces"
+    parts = [cloud, *((PACKAGE / f"{name}.py").read_bytes() for name in ("webexport", "site", "faces"))]
+    parts.append((material.checkpoint / _CHECKPOINT).read_bytes())
+    place = cache_folder() / "try" / f"{hashlib.sha256(b' '.join(parts)).hexdigest()[:20]}.js"
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(place, _export(material))
+    size = place.stat().st_size
+    if size > LARGEST_NETWORK:
+        most = f"{size / 1e6:.1f} MB, more than {LARGEST_NETWORK / 1e6:.1f} MB"
+        return "", f"the page to try is left out: the decoder takes {most}. A smaller z_dim makes it smaller."
+    return place.read_text(encoding="utf-8"), ""
+
+
+def _export(material: Material) -> str:
+    from aelib import codec, images, model, webexport  # Keras, which takes seconds: only if it is needed
+
+    network = model.load_checkpoint(material.checkpoint)
+    if material.run:
+        points = np.load(material.run / _POINTS, mmap_mode="r")
+        chosen = np.random.default_rng(_SEED).permutation(len(points))[:N_POINTS]
+        return webexport.web_script(network, points[chosen])
+    with contextlib.redirect_stderr(io.StringIO()):  # bars: the site is built without a word
+        shown = images.open_images("faces", n=N_POINTS, seed=_SEED)
+        return webexport.web_script(network, codec.encode(network, shown))
+
+
+def _write_pages(material: Material, folder: Path, script: str) -> None:
     """Fill the templates in; a page that has nothing to say is left out."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGES),
@@ -335,6 +388,8 @@ def _write_pages(material: Material, folder: Path) -> None:
     card = material.checkpoint / "README.md"
     context = {
         "material": material,
+        "tryit": json.loads(script[script.index("{") : script.rindex("}") + 1]) if script else None,
+        "size": len(script),
         "sweep": _describe_sweep(SWEEP, folder / "pictures" / "sweep") if SWEEP.exists() else None,
         "factors": faces.factor_table(),
         "card": card.read_text(encoding="utf-8") if card.exists() else "",
