@@ -13,10 +13,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
+import numpy as np
 import pytest
 from PIL import Image
 
-from aelib import crossrefs, record, site
+from aelib import codec, crossrefs, model, record, site
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (390, 1280)
@@ -178,6 +179,39 @@ def test_a_run_is_reported_with_what_it_has(run_folder, tmp_path):
     assert "widgets" not in copy.metadata
     listed = (tmp_path / "sources" / "notebooks" / "README.md").read_text(encoding="utf-8")
     assert "03_correlations.ipynb" not in listed
+
+
+def give_points(run_folder: Path) -> model.Autoencoder:
+    """Give a run a small network of its own and z-points, as a run on other images has them."""
+    small = model.build(model.AutoencoderConfig(filters=(4, 8), z_dim=5, image_size=32))
+    model.save_checkpoint(small, run_folder / "checkpoint")
+    np.save(run_folder / "z.npy", np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32))
+    (run_folder / "z.json").write_text("{}")
+    return small
+
+
+def test_the_page_to_try_has_the_network_of_the_run(run_folder, tmp_path):
+    give_points(run_folder)
+    assert site.write_sources(site.read_material(run_folder), tmp_path / "sources") == ""
+    page = (tmp_path / "sources" / "try.md").read_text(encoding="utf-8")
+    assert page.count('id="axis-') == 5
+    assert 'width="32"' in page
+    assert "decoder of this run" in page
+    script = (tmp_path / "sources" / "_static" / "try" / "network.js").read_text(encoding="utf-8")
+    said = json.loads(script.partition(" = ")[2].rstrip(";\n"))
+    assert (said["image_size"], said["cloud"]["n"], said["cloud"]["arrays"]["axes"]) == (32, 60, [5, 5])
+    assert "try.md" in (tmp_path / "sources" / "index.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("reason", ["no z-points yet", "the decoder takes 0.0 MB, more than 0.0 MB"])
+def test_without_a_page_to_try_the_build_says_why(run_folder, tmp_path, monkeypatch, reason):
+    if "MB" in reason:
+        give_points(run_folder)
+        monkeypatch.setattr(site, "LARGEST_NETWORK", 100)
+    assert reason in site.write_sources(site.read_material(run_folder), tmp_path / "sources")
+    assert not (tmp_path / "sources" / "try.md").exists()
+    assert not (tmp_path / "sources" / "_static" / "try" / "network.js").exists()
+    assert "try.md" not in (tmp_path / "sources" / "index.md").read_text(encoding="utf-8")
 
 
 SWEPT = """point,z_dim,seed,epochs,claim,measured,standard error,verdict,notebook
@@ -349,3 +383,117 @@ def test_search_finds_a_notebook_without_a_server(browser, built):
         found = browser.tell("document.getElementById('search-results').innerHTML")
     assert "03_correlations.html" in found
     assert browser.complaints() == []
+
+
+# The page to try
+
+
+SUM = "(id => document.getElementById(id).getContext('2d').getImageData(0, 0, 96, 96).data.reduce((a, b) => a + b))"
+PAINTED = """(id, act) => new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error(`${id} was not painted`)), 60000);
+    document.getElementById(id).addEventListener("painted", () => resolve(1), { once: true });
+    act();
+})"""
+
+
+@pytest.fixture
+def trial(browser, built) -> Browser:
+    """Open the page to try, and wait until its last picture, one of the small ones, is there."""
+    browser.open((built[0] / "try.html").as_uri())
+    give_up = time.monotonic() + 120
+    opaque = "c => c.getContext('2d').getImageData(0, 0, 1, 1).data[3]"
+    ready = f"[...document.querySelectorAll('.try-panel canvas')].every({opaque})"
+    while not browser.tell(ready):
+        assert time.monotonic() < give_up, browser.complaints()
+        time.sleep(0.2)
+    return browser
+
+
+def move(browser: Browser, slider: str, value: float, canvas: str) -> None:
+    set_to = f"s.value = {value}; s.dispatchEvent(new Event('input'))"
+    act = f"() => {{ const s = document.getElementById('{slider}'); {set_to}; }}"
+    assert browser.tell(f"({PAINTED})('{canvas}', {act})") == 1
+
+
+def click(browser: Browser, button: str, canvas: str) -> None:
+    assert browser.tell(f"({PAINTED})('{canvas}', () => document.getElementById('{button}').click())") == 1
+
+
+def test_the_page_to_try_is_below_six_megabytes(built, pages):
+    path = built[0] / "try.html"
+    loaded = {(path.parent / unquote(urlsplit(address).path)) for address in pages[path].loaded}
+    assert sum(file.stat().st_size for file in {path, *loaded}) < 6e6
+
+
+def test_the_browser_decodes_as_keras_does(trial):
+    z = np.random.default_rng(0).normal(0, 1.5, (3, 256)).astype(np.float32)
+    said = (
+        f"Promise.all({z.tolist()}.map(z => latentFaces.decode(z))).then(all => all.map(image => [...image]))"
+    )
+    found = np.array(trial.tell(said)).reshape(3, 96, 96, 3)
+    expected = codec.decode(model.load_checkpoint(), z)
+    assert np.abs(found - expected).max() < 1e-3
+    assert trial.complaints() == []
+
+
+def test_sliders_draws_and_walks_change_the_face_and_its_distance(trial):
+    def distance(panel: str) -> float:
+        text = trial.tell(f"document.querySelector('#{panel}-distance strong').textContent")
+        return float(text.removesuffix(" σ"))
+
+    faces = [trial.tell(f"{SUM}('axes-face')")]
+    assert distance("axes") == 0
+    move(trial, "axis-0", 2, "axes-face")
+    move(trial, "axis-1", -1.5, "axes-face")
+    assert distance("axes") == 2.5  # 2² + 1.5² = 2.5²
+    faces.append(trial.tell(f"{SUM}('axes-face')"))
+    click(trial, "axes-random", "axes-face")
+    assert distance("axes") > 5
+    faces.append(trial.tell(f"{SUM}('axes-face')"))
+    click(trial, "axes-average", "axes-face")
+    assert trial.tell(f"{SUM}('axes-face')") == faces[0]
+    assert len(set(faces)) == 3
+    move(trial, "box-side", 3, "box-face")
+    assert distance("box") > 2 * distance("law")
+    ends = distance("walk")
+    move(trial, "walk-share", 50, "walk-face")
+    assert distance("walk") != ends
+    assert trial.complaints() == []
+
+
+def test_the_page_to_try_says_what_it_shows(trial):
+    controls = "[...document.querySelectorAll('.try-panel :is(input, button)')]"
+    unnamed = (
+        f"{controls}.filter(c => !(c.labels?.[0]?.textContent.trim() || c.textContent.trim())).map(c => c.id)"
+    )
+    assert trial.tell(unnamed) == []
+    small = (
+        f"{controls}.filter(c => c.type !== 'radio' && c.getBoundingClientRect().height < 40).map(c => c.id)"
+    )
+    assert trial.tell(small) == []
+    move(trial, "axis-0", 1, "axes-face")
+    time.sleep(1)  # it is told when the slider rests
+    spoken = trial.tell("document.querySelector('#axes-distance [aria-live=polite]').textContent")
+    assert spoken == "1.0 σ from the centre: nearer than 95 of 100 faces."
+
+
+CONTRAST = """() => {
+    const light = (c) => c.map(x => x / 255).map(x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, x, k) => sum + x * [0.2126, 0.7152, 0.0722][k], 0);
+    const read = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+    const behind = light(read(getComputedStyle(document.body).backgroundColor));
+    const kinds = ":is(label, label span, output, button, strong, legend, p)";
+    const texts = [...document.querySelectorAll(`.try-panel ${kinds}`)];
+    return Math.min(...texts.map((text) => {
+        const own = light(read(getComputedStyle(text).color));
+        return (Math.max(own, behind) + 0.05) / (Math.min(own, behind) + 0.05);
+    }));
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_to_try_can_be_read_in_both_themes(trial, theme):
+    trial.tell(f"document.body.dataset.theme = '{theme}'")
+    behind = trial.tell("getComputedStyle(document.body).backgroundColor.match(/\\d+/g)[0]")
+    assert (int(behind) > 200) == (theme == "light")
+    assert trial.tell(f"({CONTRAST})()") >= 4.5  # WCAG 2.2, 1.4.3
