@@ -461,6 +461,52 @@ def test_sliders_draws_and_walks_change_the_face_and_its_distance(trial):
     assert trial.complaints() == []
 
 
+def test_places_that_a_fast_slider_passes_are_skipped(trial):
+    hurry = """new Promise((resolve) => {
+        const slider = document.getElementById("axis-0"), canvas = document.getElementById("axes-face");
+        let painted = 0;
+        canvas.addEventListener("painted", () => painted++);
+        for (let k = 0; k <= 40; k++) {
+            slider.value = 3 - k / 20;
+            slider.dispatchEvent(new Event("input"));
+        }
+        const number = () => document.querySelector("#axes-distance strong").textContent;
+        const done = () => resolve([painted, number()]);
+        document.getElementById("box-face").addEventListener("painted", done, { once: true });
+        document.getElementById("draw").click();
+    })"""
+    assert trial.tell(hurry) == [2, "1.0 σ"]  # the first place, and the last
+
+
+STEPS = """async (n) => {
+    const slider = document.getElementById("axis-1"), canvas = document.getElementById("axes-face"), found = [];
+    for (let k = 0; k < n; k++) {
+        const start = performance.now();
+        const painted = new Promise((resolve) => canvas.addEventListener("painted", resolve, { once: true }));
+        slider.value = (k % 2 ? -1 : 1) * (1 + (k % 20) / 10);
+        slider.dispatchEvent(new Event("input"));
+        await painted;
+        await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+        found.push(performance.now() - start);
+    }
+    return found;
+}"""
+
+
+def test_a_slider_paints_on_a_phone_and_how_soon(trial):
+    """See the figures with `pytest tests/test_site.py -k phone -rP`: other work on the machine counts in."""
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    trial.ask("Emulation.setDeviceMetricsOverride", **phone)
+    trial.ask("Emulation.setCPUThrottlingRate", rate=4)
+    try:
+        milliseconds = np.array(trial.tell(f"({STEPS})(30)"))[5:]
+    finally:
+        trial.ask("Emulation.setCPUThrottlingRate", rate=1)
+    middle, most = np.quantile(milliseconds, [0.5, 0.95])
+    print(f"slider to paint, page throttled by 4: median {middle:.0f} ms, 95 % below {most:.0f} ms")  # noqa: T201 (-rP shows it)
+    assert middle < 3000
+
+
 def test_the_page_to_try_says_what_it_shows(trial):
     controls = "[...document.querySelectorAll('.try-panel :is(input, button)')]"
     unnamed = (

@@ -184,7 +184,7 @@
     }
     return far <= 1.5 * out
       ? "from the centre: farther out than 95 of 100 faces."
-      : `from the centre: ${(far / middle).toFixed(1)} times as far as half of the faces.`;
+      : `from the centre: ${(far / middle).toFixed(1)} times as far out as faces are.`;
   }
 
   const spoken = new Map();
