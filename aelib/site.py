@@ -430,7 +430,7 @@ def _describe_sweep(path: Path, pictures: Path) -> dict[str, Any]:
     }
 
 
-def _as_plain_text(text: str) -> str:
+def _as_plain_text(text: Any) -> str:
     """Escape what markdown would take for its own."""
     return re.sub(r"([\\`*_{}\[\]<>#$|~])", r"\\\1", str(text))
 

@@ -1,5 +1,6 @@
 """The site as a reader gets it: opened from the file system, on a wide and on a narrow screen."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -181,13 +182,13 @@ def test_a_run_is_reported_with_what_it_has(run_folder, tmp_path):
     assert "03_correlations.ipynb" not in listed
 
 
-def give_points(run_folder: Path) -> model.Autoencoder:
+def give_points(run_folder: Path) -> None:
     """Give a run a small network of its own and z-points, as a run on other images has them."""
-    small = model.build(model.AutoencoderConfig(filters=(4, 8), z_dim=5, image_size=32))
+    built = model.build(model.AutoencoderConfig(filters=(4, 8), z_dim=5, image_size=32))
+    small = dataclasses.replace(built, data={"images": {"n": 60}})
     model.save_checkpoint(small, run_folder / "checkpoint")
     np.save(run_folder / "z.npy", np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32))
     (run_folder / "z.json").write_text("{}")
-    return small
 
 
 def test_the_page_to_try_has_the_network_of_the_run(run_folder, tmp_path):
