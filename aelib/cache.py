@@ -40,7 +40,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import Int64, UInt8
 from tqdm.auto import tqdm
 
-from aelib.files import read_json, write_json, write_text
+from aelib.files import map_array, read_json, write_json, write_text
 
 _FORMAT = 1
 _BLOCK_BYTES = 2**21
@@ -369,11 +369,9 @@ def _load(recipe: _Recipe, place: _Place) -> Cached | None:
 def _map(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
     """Map a file of pixels if it is whole."""
     try:
-        pixels = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError, OverflowError, TypeError, SyntaxError, MemoryError):
+        return map_array(path, shape, np.uint8)
+    except (OSError, ValueError):
         return None
-    whole = pixels.shape == shape and pixels.dtype == np.uint8
-    return pixels if whole and path.stat().st_size == pixels.offset + pixels.nbytes else None
 
 
 @contextmanager

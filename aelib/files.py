@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,12 @@ BAD_ARCHIVE = (
     *(ValueError, IndexError, OverflowError, MemoryError),
 )
 """What `zipfile` is known to raise on damaged, encrypted or oddly packed archives."""
+
+BAD_ARRAY = (
+    *(ValueError, TypeError, AttributeError, KeyError, EOFError, OverflowError, MemoryError),
+    *(SyntaxError, tokenize.TokenError, RecursionError),  # a header is a Python literal
+)
+"""What NumPy is known to raise on damaged `.npy` files."""
 
 _MARK = ".part-"
 _LARGEST_YAML = 2**20  # bytes; parameters are some lines
@@ -233,8 +240,42 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             }
     except FileNotFoundError:
         raise
-    except (*BAD_ARCHIVE, TypeError, SyntaxError, AttributeError, KeyError) as error:
+    except (*BAD_ARCHIVE, *BAD_ARRAY) as error:
         raise ValueError(f"{path} is damaged or was not written by numpy.savez ({error}).") from error
+
+
+def map_array(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: type) -> np.memmap:
+    """Map an `.npy` file into memory, read-only, if it is whole and holds what is expected.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    shape : tuple of int
+        The shape that its array must have.
+    dtype : type
+        The type that its values must have, such as `numpy.float32`.
+
+    Returns
+    -------
+    np.memmap
+        The array.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, cut, or holds another array.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except BAD_ARRAY as error:
+        raise ValueError(f"{path} is no array that can be read ({error}).") from error
+    whole = Path(path).stat().st_size == array.offset + array.nbytes
+    if not whole or array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"{path} is not a whole array of shape {shape} and type {np.dtype(dtype)}.")
+    return array
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

@@ -293,7 +293,8 @@ def test_yaml_that_is_refused(tmp_path, text):
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "5", "{}", "[" * 20_000, '{"nbformat": 99}', '{"nbformat": 4, "nbformat_minor": 5, "cells": 5}',
-     '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code", "source": 5}]}', "\ud800"],
+     '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code", "source": 5}]}',
+     '{"nbformat": 4, "nbformat_minor": [], "metadata": {}, "cells": []}', "\ud800"],
 )  # fmt: skip
 def test_notebooks_that_are_none(tmp_path, text):
     path = tmp_path / "01_a.ipynb"

@@ -1,0 +1,1 @@
+"""What the project withstands: mutated input (`make fuzz`) and faults (`make faults`), each with a table."""
