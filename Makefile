@@ -22,7 +22,7 @@ READY := .venv/.ready
 BACKENDS_READY := .venv-backends/.ready
 BACKEND_TESTS := tests/test_backend.py tests/test_model.py tests/test_training.py tests/test_codec.py
 
-.PHONY: help venv run sweep test test-backends chromium lint lab site fuzz bench store checkpoint data-check constraints coverage clean
+.PHONY: help venv run sweep test test-backends chromium lint lab site fuzz bench student solved store checkpoint data-check constraints coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -48,10 +48,14 @@ run: $(READY)  ## execute the notebooks into runs/ (IMAGES=photos:PATH trains on
 sweep: $(READY)  ## the series over a grid of networks and parameters: make sweep ARGS="-f notebooks/sweeps/small.yaml"
 	@$(BIN)/python -m aelib sweep $(ARGS)
 
+# The notebooks are tested with the solutions of their exercises as further cells.
+SOLVED := $(patsubst notebooks/%,build/solved/%,$(sort $(wildcard notebooks/[0-9A-Z]*_*.ipynb)))
+
 # The longest files come first, so that no worker is left alone with one; threads of BLAS would only be in each other's way.
-test: $(READY)  ## tests, doctests and notebooks, on all cores: make test ARGS="-k name", or "-n0 --pdb" to look inside
+test: $(READY)  ## tests, doctests, notebooks and their solutions, on all cores: make test ARGS="-k name", or "-n0 --pdb" to look inside
+	@$(BIN)/python -m aelib edition solved --out build/solved
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -n logical --maxprocesses $(WORKERS) --dist loadfile \
-	  --no-loadscope-reorder --nbval-lax $(sort $(wildcard notebooks/[0-9A-Z]*_*.ipynb)) tests aelib $(ARGS)
+	  --no-loadscope-reorder --nbval-lax $(SOLVED) tests aelib $(ARGS)
 
 test-backends: $(BACKENDS_READY)  ## model, training and codec on TensorFlow, JAX and PyTorch, in an environment of their own
 	@for backend in tensorflow jax torch; do \
@@ -95,6 +99,12 @@ fuzz: $(READY)  ## spoil thousands of files for every loader and see what comes 
 
 bench: $(READY)  ## speed and memory beside the tools that one would pick instead (some minutes)
 	@$(BIN)/python -m benchmarks
+
+student: $(READY)  ## the notebooks without the solutions, in a folder that works on its own: build/student
+	@$(BIN)/python -m aelib edition student $(ARGS)
+
+solved: $(READY)  ## the notebooks with the solutions as cells: build/solved (ARGS=--execute: with their outputs)
+	@$(BIN)/python -m aelib edition solved $(ARGS)
 
 store: $(READY)  ## execute the notebooks in place: the outputs that are stored with them
 	@$(BIN)/python -m aelib store $(ARGS)

@@ -1,7 +1,9 @@
-"""Checks of types and array shapes at run time, in every function of aelib that a test or doctest calls."""
+"""What holds for all tests: types and shapes are checked as functions run, and notebooks run without a warning."""
 
+from collections.abc import Generator
 from pathlib import Path
 
+import pytest
 from jaxtyping import install_import_hook
 
 # Not in modules whose names begin with an underscore: numba refuses to compile wrapped functions.
@@ -11,3 +13,15 @@ _CHECKED = [f"aelib.{path.stem}" for path in sorted((Path(__file__).parent / "ae
 install_import_hook(
     [*_CHECKED, "aelib.__main__"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a notebook's cell fail that writes to the standard error, such as a warning: nbval looks for errors only."""
+    result = yield
+    noise = [
+        output.text for output in getattr(item, "test_outputs", None) or () if output.get("name") == "stderr"
+    ]
+    if noise:
+        pytest.fail(f"{item.nodeid} wrote to the standard error:\n{''.join(noise)}", pytrace=False)
+    return result

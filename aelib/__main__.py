@@ -1,4 +1,4 @@
-"""The command line, `python -m aelib`: run the series, list its claims, train a checkpoint, store outputs."""
+"""The command line, `python -m aelib`: run the series, list its claims, train a checkpoint, and so on."""
 
 import argparse
 import os
@@ -52,6 +52,11 @@ def parser() -> argparse.ArgumentParser:
     _describe_claims(commands.add_parser("claims", help="list the claims of a run", allow_abbrev=False))
     _describe_train(commands.add_parser("train", help="train a checkpoint", allow_abbrev=False))
     _describe_store(commands.add_parser("store", help="execute the notebooks in place", allow_abbrev=False))
+    _describe_edition(
+        commands.add_parser(
+            "edition", help="write the notebooks for students or with solutions", allow_abbrev=False
+        )
+    )
     _describe_site(commands.add_parser("site", help="build a site from a run", allow_abbrev=False))
     return whole
 
@@ -168,6 +173,29 @@ def _describe_store(store: argparse.ArgumentParser) -> None:
     store.set_defaults(command=_store)
 
 
+def _describe_edition(edition: argparse.ArgumentParser) -> None:
+    edition.description = (
+        "Write an edition of the notebooks. student: a folder that works on its own, without the exercises' solutions. "
+        "solved: notebooks in which the solutions are cells that run."
+    )
+    edition.add_argument("which", choices=("student", "solved"), help="which edition")
+    edition.add_argument("--out", type=Path, metavar="FOLDER", help="default: build/student or build/solved")
+    edition.add_argument(
+        "--outputs", action="store_true", help="student: keep the notebooks' outputs (default: left out)"
+    )
+    edition.add_argument(
+        "--notebooks",
+        nargs="+",
+        default=[],
+        metavar="NN",
+        help="solved: only these, by how their names begin",
+    )
+    edition.add_argument(
+        "--execute", action="store_true", help="solved: execute them, so that the solutions have outputs, too"
+    )
+    edition.set_defaults(command=_edition)
+
+
 def _describe_site(site: argparse.ArgumentParser) -> None:
     site.description = (
         "Build pages with the notebooks, claims and cards of a run, and the API reference. They open from the file "
@@ -266,6 +294,25 @@ def _store(options: argparse.Namespace) -> int:
     stored = series.store_outputs(options.notebooks)
     site.write_thumbnails()
     print(f"stored: {', '.join(path.stem for path in stored)}")
+    return 0
+
+
+def _edition(options: argparse.Namespace) -> int:
+    from aelib import editions, series  # as above
+
+    student = options.which == "student"
+    if (options.notebooks or options.execute) if student else options.outputs:
+        raise ValueError(
+            "--outputs is for the student edition, --notebooks and --execute are for the solved one."
+        )
+    out = options.out or (editions.STUDENT if student else editions.SOLVED)
+    if student:
+        editions.write_student(out, outputs=options.outputs)
+    else:
+        editions.write_solved(out, only=options.notebooks)
+        if options.execute:
+            series.store_outputs(options.notebooks, folder=out)
+    print(f"{options.which} edition: {os.path.relpath(out)}")
     return 0
 
 
