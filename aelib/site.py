@@ -14,6 +14,7 @@ import sys
 import tempfile
 import tomllib
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ N_POINTS = 4_000
 
 _IN_THE_SERIES = re.compile(r"(\d\d|A\d)_\w+?(\.failed)?\.ipynb")
 _ROW = re.compile(r"^\| \[\w+\]\((\w+\.ipynb)\) \| ([^:|]+): ", re.MULTILINE)
-_LINK = re.compile(r"\[([^\]]*)\]\((\w+\.ipynb)\)")
+_LINK = re.compile(r"\[([^\]]*)\]\((?:notebooks/)?(\w+\.ipynb)\)")
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _CHECKPOINT = "checkpoint.json"
 _SHIPPED = ROOT / "data" / "checkpoints" / "faces-post3"  # aelib.model knows both, but brings Keras in
@@ -276,7 +277,7 @@ def write_sources(material: Material, folder: Path) -> str:
     shutil.copytree(
         PAGES,
         folder,
-        ignore=shutil.ignore_patterns("*.md", "*.yaml", THUMBNAILS.name, "__pycache__"),
+        ignore=shutil.ignore_patterns("*.md", "*.yaml", THUMBNAILS.name, "student", "__pycache__"),
         dirs_exist_ok=True,
     )
     targets = crossrefs.find_targets({lesson.file: lesson.notebook for lesson in material.lessons})
@@ -286,15 +287,20 @@ def write_sources(material: Material, folder: Path) -> str:
         nbformat.write(_for_the_site(lesson, targets), folder / "notebooks" / lesson.file)
         if lesson.picture:
             _write_thumbnail(lesson.picture, folder / "pictures" / f"{lesson.stem}.png", width=640)
-    listed = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
-    kept = _LINK.sub(lambda m: m[0] if m[2] in targets.pages.values() else m[1], listed)
-    files.write_text(folder / "notebooks" / "README.md", kept)
+    for page in NOTEBOOKS.glob("*.md"):
+        kept = _link_what_is_there(page.read_text(encoding="utf-8"), targets.pages.values())
+        files.write_text(folder / "notebooks" / page.name, kept)
     shutil.copy(ROOT / "data" / "gallery.png", folder / "pictures")
     script, left_out = _network_script(material)
     if script:
         files.write_text(folder / _NETWORK, script)
     _write_pages(material, folder, script)
     return left_out
+
+
+def _link_what_is_there(text: str, there: Collection[str]) -> str:
+    """Keep the words of a link to a notebook that the site does not have, and not the link."""
+    return _LINK.sub(lambda m: m[0] if m[2] in there else m[1], text)
 
 
 def _for_the_site(lesson: Lesson, targets: crossrefs.Targets) -> nbformat.NotebookNode:
@@ -398,9 +404,12 @@ def _write_pages(material: Material, folder: Path, script: str) -> None:
         "modules": _modules(),
         "names": _names(),
     }
+    there = {lesson.file for lesson in material.lessons}
     for page in PAGES.glob("*.md"):
         if text := environment.get_template(page.name).render(context).strip():
-            files.write_text(folder / page.name, text + "\n")
+            # In the repository, pages and notebooks lie side by side.
+            linked = _link_what_is_there(text.replace("](../notebooks/", "](notebooks/"), there)
+            files.write_text(folder / page.name, linked + "\n")
 
 
 def _describe_sweep(path: Path, pictures: Path) -> dict[str, Any]:
