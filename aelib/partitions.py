@@ -181,7 +181,7 @@ def mapped(
 
     Returns
     -------
-    array, shape (n, *shape)
+    array, shape (n, ...), as in `shape`
         A NumPy array at once; for a Dask array, a Dask array of the same partitions, computed when it is asked for.
 
     Raises
