@@ -33,7 +33,7 @@ _COLUMNS = ("tried", "clear errors", "reported skips", "accepted", "failures")
 
 def fuzz(number: int, *, tries: int, seed: int, folder: Path) -> None:
     """Try spoiled files on one loader; write the counts to a file as they grow."""
-    logging.disable()
+    _prepare_process()
     loader = LOADERS[number]()
     watch = Watch(folder / "work", SECONDS)
     watch.folder.mkdir()
@@ -68,6 +68,13 @@ def fuzz(number: int, *, tries: int, seed: int, folder: Path) -> None:
         failures[f"FAILURE: {grown:.0f} MB, over {loader.megabytes} MB"] = ""
     (folder / "result.json").write_text(
         json.dumps({"name": loader.name, "counts": counts, "failures": failures, "megabytes": grown})
+    )
+
+
+def _prepare_process() -> None:
+    logging.disable()
+    sys.dont_write_bytecode = (
+        True  # compiled files of what is imported on the way would count as written elsewhere
     )
 
 
