@@ -716,7 +716,13 @@ def _read_record(folder: Path) -> _CheckpointRecord:
 
 
 def _parse_record(content: dict[str, Any]) -> _CheckpointRecord:
-    for name, kind in (("history", list), ("data", dict), ("training", dict), ("model_sha256", str)):
+    for name, kind in (
+        ("config", dict),
+        ("history", list),
+        ("data", dict),
+        ("training", dict),
+        ("model_sha256", str),
+    ):
         if not isinstance(content[name], kind):
             raise ValueError(f"{name} must be a {kind.__name__}")
     return _CheckpointRecord(

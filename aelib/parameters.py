@@ -7,6 +7,7 @@ import io
 import math
 import re
 import tokenize
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +164,11 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     """
     faults: dict[str, Exception] = {}
     try:
-        notebook = nbformat.read(path, as_version=4, capture_validation_error=faults)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # of cells without an id, or with one twice: nothing here needs ids
+            notebook = nbformat.read(path, as_version=4, capture_validation_error=faults)
     except (
         *(nbformat.ValidationError, ValueError, AttributeError, TypeError, KeyError, IndexError),
         *(RecursionError, AssertionError),

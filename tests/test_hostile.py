@@ -304,6 +304,14 @@ def test_notebooks_that_are_none(tmp_path, text):
             read(path)
 
 
+def test_cells_with_one_id_twice_are_no_matter(write_notebook):
+    path = write_notebook("01_a.ipynb", "n: int = 1  # x", "print(n)")
+    content = json.loads(path.read_text())
+    content["cells"][1]["id"] = content["cells"][0]["id"]
+    path.write_text(json.dumps(content))
+    assert list(parameters.declared_parameters(path)) == ["n"]
+
+
 @pytest.mark.parametrize(
     "source", ["n = " + "-" * 5_000 + "1", "n: float = [1]", "n: float = " + "9" * 400, "n: dict = {[1]: 2}"]
 )

@@ -429,6 +429,12 @@ class TestCheckpoint:
         with pytest.raises(ValueError, match=message):
             load_checkpoint(checkpoint)
 
+    def test_a_configuration_that_is_no_object(self, checkpoint):
+        record = json.loads((checkpoint / "checkpoint.json").read_text())
+        (checkpoint / "checkpoint.json").write_text(json.dumps({**record, "config": 5}))
+        with pytest.raises(ValueError, match="config must be a dict"):
+            load_checkpoint(checkpoint)
+
     def test_record_without_a_part(self, checkpoint):
         content = json.loads((checkpoint / "checkpoint.json").read_text())
         del content["history"]
