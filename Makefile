@@ -22,7 +22,7 @@ READY := .venv/.ready
 BACKENDS_READY := .venv-backends/.ready
 BACKEND_TESTS := tests/test_backend.py tests/test_model.py tests/test_training.py tests/test_codec.py
 
-.PHONY: help venv run sweep test test-backends chromium lint lab site fuzz bench student solved store checkpoint data-check constraints coverage clean
+.PHONY: help venv run sweep test test-backends chromium lint lab explore site fuzz bench student solved store checkpoint data-check constraints coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -85,11 +85,14 @@ lint: $(READY)  ## style, types, layers and docstrings
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache --no-logo
-	@$(BIN)/numpydoc lint aelib/*.py aelib/plots/*.py
+	@$(BIN)/numpydoc lint aelib/*.py aelib/explorer/*.py aelib/plots/*.py
 	@echo "lint: no complaints"
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks --MappingKernelManager.transport_encryption=auto $(ARGS)
+
+explore: $(READY)  ## the explorer as a page of its own (RUN=NAME; or IMAGES=photos:PATH CHECKPOINT=FOLDER)
+	@$(BIN)/python -m aelib explore $(RUN) $(if $(IMAGES),--images '$(IMAGES)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') $(ARGS)
 
 site: $(READY)  ## pages to read, in build/site (RUN=NAME: in that run's folder)
 	@$(BIN)/python -m aelib site $(RUN) $(ARGS)

@@ -10,6 +10,7 @@ from . import (
     dimension,
     editions,
     ellipses,
+    explorer,
     faces,
     factors,
     features,
@@ -43,6 +44,7 @@ from . import (
 from .animation import save_animation
 from .codec import decode, encode, reconstruct
 from .comparison import Comparison, compare
+from .explorer import explore
 from .features import CellContrast, FactorReader, PixelPCA, RandomConvolutions
 from .images import Images, Splits, open_images
 from .model import PRESETS, Autoencoder, AutoencoderConfig, layer_table, load_checkpoint, save_checkpoint
@@ -103,6 +105,8 @@ __all__ = [
     "editions",
     "ellipses",
     "encode",
+    "explore",
+    "explorer",
     "faces",
     "factors",
     "features",

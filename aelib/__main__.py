@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
         )
     )
     _describe_site(commands.add_parser("site", help="build a site from a run", allow_abbrev=False))
+    _describe_explore(commands.add_parser("explore", help="open the explorer as a page", allow_abbrev=False))
     return whole
 
 
@@ -213,6 +214,29 @@ def _describe_site(site: argparse.ArgumentParser) -> None:
     site.set_defaults(command=_site)
 
 
+def _describe_explore(explore: argparse.ArgumentParser) -> None:
+    explore.description = (
+        "Open the explorer of the latent space in a browser, served on this machine only, until Ctrl+C. It shows the "
+        "embedded faces and the network that comes with the repository, or those of a run."
+    )
+    explore.add_argument(
+        "run",
+        nargs="?",
+        metavar="RUN",
+        help="folder of a run, or its name below runs/: its images and network",
+    )
+    explore.add_argument(
+        "--images", default="", help="faces (default), photos:PATH, celeba:PATH, lfw or olivetti"
+    )
+    explore.add_argument("--checkpoint", default="", metavar="FOLDER", help="a trained network")
+    explore.add_argument(
+        "--n-images", type=int, default=0, help="number of images (default: that of the run, or 20000)"
+    )
+    explore.add_argument("--port", type=int, default=8866, help="default: 8866, or the next one that is free")
+    explore.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    explore.set_defaults(command=_explore)
+
+
 def _run(options: argparse.Namespace) -> int:
     from aelib import runs  # Jupyter takes a second: not for --help or a typing mistake
 
@@ -323,6 +347,16 @@ def _site(options: argparse.Namespace) -> int:
     if warnings:
         print(warnings, file=sys.stderr)
     print(f"site: {os.path.relpath(home)}")
+    return 0
+
+
+def _explore(options: argparse.Namespace) -> int:
+    from aelib import application  # as above
+
+    values = application.chosen_parameters(
+        options.run, images=options.images, checkpoint=options.checkpoint, n_images=options.n_images
+    )
+    application.serve(values, port=options.port, open_browser=not options.no_browser)
     return 0
 
 

@@ -8,11 +8,13 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 _CPUINFO = Path("/proc/cpuinfo")
 _WANTS_LOG = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
@@ -93,3 +95,45 @@ def n_replicas() -> int:
         return int(tf.distribute.get_strategy().num_replicas_in_sync)
     distribution = keras.distribution.distribution()
     return 1 if distribution is None else int(distribution.num_model_replicas)
+
+
+def traced(function: Callable[[Any], Any], shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
+    """Compile a function of `keras.ops` and Keras models for inputs of one shape.
+
+    A call of a Keras model costs more time for finding out what to do than for a single small input. A traced function
+    has found out.
+
+    Parameters
+    ----------
+    function : callable
+        From a tensor to a tensor. Weights that it uses may be constants from then on.
+    shape : tuple of int
+        Shape of the input, float32.
+
+    Returns
+    -------
+    callable
+        From an array of this shape to an array.
+    """
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        call = tf.function(function, input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)
+        concrete = call.get_concrete_function()
+        return lambda x: concrete(tf.constant(x, tf.float32)).numpy()
+    if backend == "jax":
+        import jax
+
+        compiled = jax.jit(function)
+        return lambda x: np.asarray(compiled(np.asarray(x, np.float32)))
+    return lambda x: keras.ops.convert_to_numpy(_without_gradient(function, keras.ops.convert_to_tensor(x)))
+
+
+def _without_gradient(function: Callable[[Any], Any], x: Any) -> Any:
+    if keras.config.backend() != "torch":
+        return function(x)
+    import torch
+
+    with torch.no_grad():
+        return function(x)

@@ -4,7 +4,7 @@ import sys
 from itertools import chain
 
 from aelib.record import RUNS
-from benchmarks import generation, rendering, scaling, statistics
+from benchmarks import explorer, generation, rendering, scaling, statistics
 
 
 def main() -> int:
@@ -12,7 +12,7 @@ def main() -> int:
     folder = RUNS / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for row in chain(rendering.rows(), statistics.rows(), generation.rows()):
+    for row in chain(rendering.rows(), statistics.rows(), generation.rows(), explorer.rows()):
         rows.append(row)
         print(row, flush=True)
     scaling.draw(scaling.measure(folder), folder / "cost_against_n.png")

@@ -11,7 +11,7 @@ import pytest
 
 from aelib import codec, faces
 from aelib._backend import keras
-from aelib.codec import decode, encode, reconstruct
+from aelib.codec import decode, encode, pixel_decoder, reconstruct
 from aelib.images import Images
 from aelib.model import AutoencoderConfig, build, load_checkpoint
 from aelib.scores import psnr
@@ -48,6 +48,31 @@ def test_decoding_is_the_decoder_s_whatever_the_batch(model, expected, batch_siz
     assert (pictures.shape, pictures.dtype) == ((21, 32, 32, 3), np.float32)
     np.testing.assert_allclose(pictures, truth, atol=1e-6)
     assert pictures.min() >= 0 and pictures.max() <= 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("n", [1, 16])
+def test_pixels_are_those_of_decode_to_one_grey_level(precision, n):
+    shipped = load_checkpoint(precision=precision)
+    z = np.random.default_rng(0).normal(0, 3, (n, shipped.config.z_dim))
+    pixels = pixel_decoder(shipped, n=n)(z)
+    assert pixels.dtype == np.uint8
+    if precision == "float32":
+        assert np.abs(pixels - 255 * decode(shipped, z)).max() <= 1
+    else:  # the order of sums shows in bfloat16
+        assert np.abs(pixels - 255 * decode(shipped, z)).mean() < 1
+
+
+def test_a_pixel_decoder_takes_its_number_of_finite_points(model):
+    pixels = pixel_decoder(model, n=2)
+    with pytest.raises(ValueError, match="takes 2 z-points at a time, not 3"):
+        pixels(np.zeros((3, 3)))
+    with pytest.raises(ValueError, match=r"expected \(n, 3\)"):
+        pixels(np.zeros((2, 4)))
+    with pytest.raises(ValueError, match="not finite"):
+        pixels(np.full((2, 3), np.nan))
+    with pytest.raises(ValueError, match="n must be"):
+        pixel_decoder(model, n=0)
 
 
 def test_reconstruction_is_decoding_after_encoding(model, images):

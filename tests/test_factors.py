@@ -4,7 +4,7 @@ import pytest
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import r2_score
 
-from aelib.factors import factor_correlations, factor_r_squared
+from aelib.factors import factor_correlations, factor_directions, factor_r_squared
 
 
 @pytest.fixture
@@ -123,3 +123,35 @@ def test_tables_that_do_not_fit_are_refused(cloud, measure):
         measure(z, table.assign(yaw=np.nan))
     with pytest.raises(ValueError, match="z must be finite"):
         measure(np.full((3000, 2), np.nan), table)
+
+
+def test_directions_are_those_of_a_regression_and_the_shortest_way(cloud):
+    z, table = cloud
+    ways = factor_directions(z, table)
+    assert ways.names == ("yaw", "smile", "noise")
+    covariance = np.cov(z.T)
+    for name, reader, pattern in zip(ways.names, ways.readers, ways.patterns, strict=True):
+        y = table[name].to_numpy(dtype=float)
+        expected = LinearRegression().fit(z, (y - y.mean()) / y.std(ddof=1))
+        np.testing.assert_allclose(reader, expected.coef_, rtol=1e-6, atol=1e-9)
+        assert reader @ pattern == pytest.approx(1)
+        # Any other step with the same rise of the reading is longer, in units of the cloud.
+        length = pattern @ np.linalg.solve(covariance, pattern)
+        for k in range(5):
+            other = pattern + 0.1 * (np.eye(5)[k] - reader[k] * pattern)
+            assert other @ np.linalg.solve(covariance, other) >= length
+        r_squared = r2_score((y - y.mean()) / y.std(ddof=1), z @ reader - z.mean(axis=0) @ reader)
+        adjusted = 1 - (1 - r_squared) * (len(z) - 1) / (len(z) - 5 - 1)
+        assert ways.r_squared[ways.names.index(name)] == pytest.approx(adjusted, abs=1e-9)
+    assert ways.readings(z).mean(axis=0) == pytest.approx(np.zeros(3), abs=1e-9)
+    np.testing.assert_array_equal(ways.direction("smile"), ways.patterns[1])
+    with pytest.raises(ValueError, match="no factor 'frown'"):
+        ways.direction("frown")
+
+
+def test_directions_from_fewer_points_than_components():
+    rng = np.random.default_rng(1)
+    z, table = rng.standard_normal((8, 20)), pd.DataFrame({"a": rng.standard_normal(8)})
+    ways = factor_directions(z, table)
+    assert np.isfinite(ways.patterns).all() and np.isnan(ways.r_squared).all()
+    assert ways.readings(z + ways.direction("a")) - ways.readings(z) == pytest.approx(1)
