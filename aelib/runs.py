@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
+from aelib import files
 from aelib import record as records
 from aelib.parameters import assign, declared_parameters, read_profile
 from aelib.record import RUNS, NotebookRecord, RunRecord
@@ -308,6 +309,7 @@ def _carry_out(asked: RunRecord, notebooks: Sequence[Path], folder: Path) -> Run
         records.note_versions(folder)
         shared = _share(run, notebooks, folder, images)
         _write_parameters(run, notebooks, folder, shared)
+        _copy_pages(notebooks[0].parent, folder / "notebooks")
         outcomes = tuple(_execute_all(run, notebooks, folder, shared))
         records.write_claims(folder, records.gather_claims(folder))
     return Run(folder, outcomes)
@@ -381,6 +383,13 @@ def _write_parameters(
         defaults = {name: p.default for name, p in declared_parameters(paths[stem]).items()}
         values[stem] = defaults | _values(run, paths[stem], shared)
     records.write_parameters(folder, run.images, dict(sorted(values.items())), shared=shared)
+
+
+def _copy_pages(source: Path, folder: Path) -> None:
+    """Put the list of the notebooks, glossary and notation where the executed notebooks link to them."""
+    folder.mkdir(exist_ok=True)
+    for page in source.glob("*.md"):
+        files.write_text(folder / page.name, page.read_text(encoding="utf-8"))
 
 
 def _execute_all(

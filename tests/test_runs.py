@@ -154,6 +154,7 @@ def test_a_folder_holds_all_of_its_run(write_notebook, run, tmp_path, capfd):
     figure += "b = io.BytesIO(); P.new('L', (9, 9)).save(b, 'PNG'); display(Image(b.getvalue()))"
     write_notebook("01_a.ipynb", AGREED, CLAIM, figure, SHOW)
     write_notebook("02_b.ipynb", "seed: int = 7\nrate = 0.5\nlast: bool = False", "print(seed, rate, last)")
+    (tmp_path / "notebooks" / "GLOSSARY.md").write_text("# Words, linked from the notebooks")
     profile = tmp_path / "p.yaml"
     profile.write_text("n_images: 4\nseed: 6\n")
     result = run(
@@ -166,6 +167,9 @@ def test_a_folder_holds_all_of_its_run(write_notebook, run, tmp_path, capfd):
     ]
     assert json.loads(printed(result.outcomes[0].path)) == ["faces", "", 4, 8]
     assert printed(result.outcomes[1].path) == "9 1.0 True\n"
+    assert {path.name for path in (result.folder / "notebooks").iterdir()} == {
+        "01_a.ipynb", "02_b.ipynb", "GLOSSARY.md",
+    }  # fmt: skip
     assert {path.name for path in result.folder.iterdir()} == {
         ".lock", "run.json", "parameters.yaml", "versions.json", "data.json", "checkpoint.json", "z.npy", "z.json",
         "notebooks", "figures", "claims.json",
