@@ -526,7 +526,10 @@ class View {
   constructor(model, el) {
     this.model = model;
     this.about = model.get("about");
-    this.root = h("section", { class: "aelib-explorer", "aria-label": "Explorer of the latent space" });
+    // The attribute keeps JupyterLab from taking the arrow keys for its own.
+    this.root = h("section", {
+      class: "aelib-explorer", "aria-label": "Explorer of the latent space", "data-lm-suppress-shortcuts": "true",
+    });
     this.line = new Line((message) => model.send(message), (busy) => this.root.classList.toggle("busy", busy));
     this.buildMap();
     this.buildPictures();
