@@ -255,8 +255,8 @@ def tour_factors_and_planes(hand):
     expect(root.locator(".verdict")).to_contain_text("Outside the cloud")
     expect(root).to_have_attribute("data-level", "outside")
     hand.button("Code").click()
+    expect(root.locator("pre")).to_contain_text("face = aelib.decode(model, point[None])[0]")
     text = root.locator("pre").inner_text()
-    assert "face = aelib.decode(model, point[None])[0]" in text
     hand.button("Copy").click()
     expect(root.get_by_text("copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()").strip() == text.strip()
@@ -304,6 +304,7 @@ def test_the_page_of_its_own(page, tmp_path):
         hand.shot("wide")
         page.reload(wait_until="commit")
         Hand(page, "page").choose(3)
+        page.close()  # before its server goes
 
 
 def test_in_jupyterlab(page, tmp_path):
@@ -336,3 +337,4 @@ def test_in_jupyterlab(page, tmp_path):
         page.reload()
         again = Hand(page, "lab")
         expect(again.caption(0)).to_have_text("face 11, the image")
+        page.close()

@@ -9,6 +9,8 @@ const PLAIN = [0x3f, 0x6f, 0x9f];
 
 function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
+  // JupyterLab takes keys for its own where it finds a target without this; the target's parents do not count.
+  node.setAttribute("data-lm-suppress-shortcuts", "true");
   for (const [key, value] of Object.entries(attributes)) {
     if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
     else if (key in node && typeof value === "boolean") node[key] = value;
@@ -526,10 +528,7 @@ class View {
   constructor(model, el) {
     this.model = model;
     this.about = model.get("about");
-    // The attribute keeps JupyterLab from taking the arrow keys for its own.
-    this.root = h("section", {
-      class: "aelib-explorer", "aria-label": "Explorer of the latent space", "data-lm-suppress-shortcuts": "true",
-    });
+    this.root = h("section", { class: "aelib-explorer", "aria-label": "Explorer of the latent space" });
     this.line = new Line((message) => model.send(message), (busy) => this.root.classList.toggle("busy", busy));
     this.buildMap();
     this.buildPictures();
@@ -598,7 +597,8 @@ class View {
     this.fromCaption = h("figcaption");
     this.nowCaption = h("figcaption");
     this.row = h("input", { type: "number", min: 0, max: n - 1,
-      onchange: () => this.line.ask("choose", { op: "choose", k: this.row.valueAsNumber }) });
+      onkeydown: (event) => event.key === "Enter" && this.goToRow(),
+      onchange: () => this.row.valueAsNumber !== this.asked && this.goToRow() });
     this.distance = h("strong");
     this.inPlane = h("span");
     this.meter = h("div", { class: "meter", role: "img" }, h("div", { class: "shell" }), h("div", { class: "needle" }));
@@ -785,6 +785,12 @@ class View {
       h("div", { class: "walk" }, this.pins.a.figure,
         h("div", { class: "way" }, h("label", {}, "Way ", this.way), this.step.row, this.play), this.pins.b.figure),
       this.dialog);
+  }
+
+  /** Go to the face whose number was typed. In JupyterLab the Enter key makes no event of change, but leaving does. */
+  goToRow() {
+    this.asked = this.row.valueAsNumber;
+    if (!Number.isNaN(this.asked)) this.line.ask("choose", { op: "choose", k: this.asked });
   }
 
   receive(message, buffers) {
