@@ -272,6 +272,21 @@ def check_access(hand, within):
     assert [(v["id"], [node["html"][:200] for node in v["nodes"]][:3]) for v in found] == []
 
 
+def check_map_is_drawn(hand):
+    """Points lie all over the map, not in a corner."""
+    spread = hand.root.locator(".map").evaluate(
+        """map => {
+            const { width, height } = map;
+            const data = map.getContext("2d").getImageData(0, 0, width, height).data, seen = [];
+            for (let k = 0; k < width * height; k++) if (data[4 * k + 3] > 0) seen.push(k);
+            const xs = seen.map(k => k % width), ys = seen.map(k => Math.floor(k / width));
+            const range = all => all.reduce((a, b) => Math.max(a, b), 0) - all.reduce((a, b) => Math.min(a, b), 1e9);
+            return [range(xs) / width, range(ys) / height];
+        }"""
+    )
+    assert min(spread) > 0.7
+
+
 def check_fold(hand):
     """All of it is seen at once."""
     boxes = [
@@ -330,6 +345,7 @@ def test_in_jupyterlab(page, tmp_path):
         page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
         page.wait_for_timeout(1500)
         check_access(hand, ".aelib-explorer")
+        check_map_is_drawn(hand)
         hand.shot("dark")
         hand.choose(11)
         page.evaluate("jupyterapp.commands.execute('docmanager:save')")

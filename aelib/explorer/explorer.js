@@ -224,10 +224,12 @@ class Plot {
     return [low - room, high + room];
   }
 
+  /** The room for points. It is the picture's, not the element's: while a theme loads, that has another size. */
   inner() {
+    const ratio = window.devicePixelRatio || 1;
     return [
-      Math.max(1, this.canvas.clientWidth - MARGIN.left - MARGIN.right),
-      Math.max(1, this.canvas.clientHeight - MARGIN.top - MARGIN.bottom),
+      Math.max(1, this.canvas.width / ratio - MARGIN.left - MARGIN.right),
+      Math.max(1, this.canvas.height / ratio - MARGIN.top - MARGIN.bottom),
     ];
   }
 
@@ -540,7 +542,8 @@ class View {
     el.append(this.root);
     this.onMessage = (message, buffers) => this.receive(message, buffers ?? []);
     model.on("msg:custom", this.onMessage);
-    this.watcher = new MutationObserver(() => this.plot.draw());
+    // The name of a theme comes before its colours.
+    this.watcher = new MutationObserver(() => [0, 200, 1000].forEach((wait) => setTimeout(() => this.plot.draw(), wait)));
     this.watcher.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });
     this.line.ask("hello", { op: "hello" });
   }
