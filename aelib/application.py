@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import yaml
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
@@ -66,7 +65,7 @@ def _of_run(run: Path | str) -> dict[str, Any]:
     folder = next((f for f in (Path(run), RUNS / run) if (f / "parameters.yaml").is_file()), None)
     if folder is None:
         raise ValueError(f"there is no run {str(run)!r}, neither as a folder nor below {RUNS}.")
-    asked = yaml.safe_load((folder / "parameters.yaml").read_text(encoding="utf-8"))
+    asked = files.read_yaml(folder / "parameters.yaml")
     values = {name: asked[name] for name in ("images", "checkpoint", "n_images", "seed") if name in asked}
     if (folder / "data.json").is_file():
         values |= {"images": files.read_json(folder / "data.json")["source"]}

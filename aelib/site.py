@@ -422,6 +422,7 @@ def _describe_sweep(path: Path, pictures: Path) -> dict[str, Any]:
     share = judged["verdict"].eq(Verdict.REPRODUCED.value).groupby(judged["claim"]).mean()
     return {
         "points": table["point"].nunique(),
+        "lessons": sorted({name.partition("_")[0] for name in table["notebook"]}),
         "varying": {axis: list(dict.fromkeys(table[axis])) for axis in axes},
         "fixed": {axis: table[axis].iloc[0] for axis in sweeps.axes_of(table) if axis not in axes},
         "variants": list(counted.columns[:-1]),
