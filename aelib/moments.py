@@ -209,7 +209,8 @@ def part_moments(part: Float[np.ndarray, "n d"], first: int, *, block: int = BLO
     """
     blocks = checked_blocks(part, first=first, block=block)
     d = part.shape[1]
-    shift, sums, squares = _mean(part[:_SHIFT_POINTS]), np.zeros(d), np.zeros((d, d))
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
+        shift, sums, squares = _mean(part[:_SHIFT_POINTS]), np.zeros(d), np.zeros((d, d))
     product, buffer = np.empty((d, d)), np.empty((min(block, len(part)), d))
     for _, rows in blocks:
         centred = np.subtract(rows, shift, out=buffer[: len(rows)])

@@ -437,7 +437,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         if self._flips:
             mirrored = np.random.default_rng((*self._key, 1, index)).random(len(batch)) < 0.5
             batch[mirrored] = batch[mirrored, :, ::-1]
-        return batch, batch
+        return batch, batch.copy()
 
 
 class _Batches(keras.utils.PyDataset):
@@ -452,8 +452,9 @@ class _Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         start = index * self._batch_size
-        batch = np.asarray(self._images[start : min(start + self._batch_size, self._n)], np.float32)
-        return batch, batch
+        # Copies: TensorFlow may share their memory, and under tf.distribute it was seen to write there.
+        batch = np.array(self._images[start : min(start + self._batch_size, self._n)], np.float32)
+        return batch, batch.copy()
 
 
 class _BarUpdate(keras.callbacks.Callback):

@@ -42,6 +42,7 @@ def two_devices():
 ramp = np.linspace(0, 1, 32, dtype=np.float32)[:, None, None]
 power = np.random.default_rng(0).uniform(0.3, 3, (22, 1, 1, 3)).astype(np.float32)
 images = np.broadcast_to(ramp**power, (22, 32, 32, 3)).copy()
+kept = images.copy()
 config = AutoencoderConfig(filters=(4, 8), z_dim=3, image_size=32, loss="bce")
 settings = dict(epochs=2, batch_size=8, schedule="cosine", flips=True, precision="float32")
 
@@ -56,6 +57,7 @@ with two_devices():
         train(images, config, training=TrainingConfig(batch_size=7))
     except ValueError as error:
         refused = str(error)
+np.testing.assert_array_equal(images, kept, err_msg="training wrote into the images")
 again = load_checkpoint(sys.argv[2])
 np.savez(
     sys.argv[1],

@@ -49,7 +49,7 @@ def session(cloud):
 
 def run(code, z, table, **more):
     """Execute the lines as a user would, with a decoder that only hands the point back."""
-    fake = SimpleNamespace(**vars(aelib), decode=lambda model, points: points)
+    fake = SimpleNamespace(**{**vars(aelib), "decode": lambda model, points: points})
     for name in ("MultivariateNormal", "UniformBox"):
         setattr(fake, name, getattr(aelib, name))
     space = {"model": None, "z": z, "images": SimpleNamespace(table=table.drop(columns="gaps")), **more}
