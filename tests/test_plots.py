@@ -186,6 +186,14 @@ def test_density_curves_draw_the_chosen_in_colour_and_the_others_in_grey(counted
     assert ax.get_xlim()[0] <= density.centres[0]
 
 
+def test_highlighted_curves_differ_from_each_other_and_are_not_grey():
+    density = number_densities(np.random.default_rng(0).normal(size=(200, 20)))
+    lines = plots.density_curves(density, highlight=range(20)).lines
+    looks = {(line.get_color(), line.get_linestyle()) for line in lines}
+    assert len(looks) == 20
+    assert all(max(colour) - min(colour) > 0.1 for colour, _ in looks)
+
+
 def test_density_curves_without_a_choice(counted):
     ax = plots.density_curves(counted[0])
     assert (len(ax.collections[0].get_segments()), len(ax.lines), ax.get_legend()) == (4, 0, None)

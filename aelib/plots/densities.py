@@ -12,6 +12,9 @@ from matplotlib.collections import LineCollection
 from aelib.densities import GaussianFits, NumberDensity, RadiusLaw
 from aelib.plots.style import DENSITY_LABEL, PALETTE
 
+_HUES = [*PALETTE[:7], *PALETTE[8:]]  # without grey, which is for the others
+_DASHES = ("-", "-.", ":")
+
 
 def density_curves(
     density: NumberDensity,
@@ -54,7 +57,7 @@ def density_curves(
     ax.add_collection(
         LineCollection(grey, colors="0.75", linewidths=0.5, label="the others" if chosen else "")
     )
-    styles = [(PALETTE[k % 10], "-" if k < 10 else "-.") for k in range(len(chosen))]
+    styles = [(_HUES[k % len(_HUES)], _DASHES[k // len(_HUES)]) for k in range(len(chosen))]
     for j, (colour, dashes) in zip(chosen, styles, strict=True):
         ax.plot(x, y[:, j], color=colour, linestyle=dashes, linewidth=1.5, label=f"{j}")
     if fits is not None:
