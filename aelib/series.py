@@ -217,12 +217,15 @@ def _leaner(figure: str) -> str:
     return base64.b64encode(written.getvalue()).decode()
 
 
+# To be shut down, a kernel is interrupted; at times it, or tornado below it, logs that as an error, under level 50.
+_QUIET_TORNADO = "--IPKernelApp.exec_lines=__import__('logging').getLogger('tornado').setLevel(50)"
+
+
 class _ThisPython(KernelSpecManager):
     """Whatever kernels the user has installed: the one of the interpreter that runs this."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:  # noqa: ARG002, their signature
-        # To be shut down, a kernel is interrupted; at times it logs that as an error, below level 50.
-        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict(["--log-level=50"]))
+        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict(["--log-level=50", _QUIET_TORNADO]))
 
 
 class _Kernel(AsyncKernelManager):

@@ -53,14 +53,17 @@ def test_notebooks_run_in_their_folder_with_this_interpreter(write_notebook, tmp
     )
     monkeypatch.setenv("JUPYTER_PATH", str(foreign.parents[1]))
     path = write_notebook(
-        "01_a.ipynb", AGREED, "import json, os, sys; print(json.dumps([os.getcwd(), sys.executable]))"
+        "01_a.ipynb",
+        AGREED,
+        "import json, logging, os, sys; loud = logging.getLogger('tornado.general').isEnabledFor(logging.ERROR)",
+        "print(json.dumps([os.getcwd(), sys.executable, loud]))",
     )
     copy = tmp_path / "out {of} mine" / "01_a.ipynb"  # braces are not a template
     assert series.execute(path, copy, {}, label="1/1 01_a") is None
-    assert json.loads(printed(copy)) == [str(path.parent), sys.executable]
+    assert json.loads(printed(copy)) == [str(path.parent), sys.executable, False]
     written = capfd.readouterr()
     assert written.err == "", "nothing that a user need not know"
-    assert written.out.startswith("1/1 01_a: cell 0 of 2, 00:00\n"), "lines where there is no terminal"
+    assert written.out.startswith("1/1 01_a: cell 0 of 3, 00:00\n"), "lines where there is no terminal"
 
 
 def test_a_failure_is_kept_by_that_name_with_its_traceback(write_notebook, tmp_path):
