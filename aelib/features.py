@@ -392,7 +392,8 @@ class _Layer:
         padded = np.pad(maps, ((0, 0), (before, after), (before, after), (0, 0)), mode="edge")
         windows = sliding_window_view(padded, (self.side, self.side), axis=(1, 2))
         windows = windows[:, :: self.stride, :: self.stride].transpose(0, 1, 2, 4, 5, 3)
-        flat = windows.reshape(-1, len(self.weights)) @ self.weights
+        # A product for each image: in one for all, the rounding of an image would depend on its place.
+        flat = windows.reshape(len(maps), -1, len(self.weights)) @ self.weights
         flat += self.bias
         return flat.reshape(*windows.shape[:3], -1)
 
