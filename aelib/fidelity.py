@@ -5,11 +5,11 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int8
 from scipy.special import ndtri
 from scipy.stats import wasserstein_distance
 
@@ -95,30 +95,47 @@ _Halved = Callable[[Any, Any, list["_Halves"]], Float[np.ndarray, "draws s"]]
 
 
 class _Halves(NamedTuple):
-    """Random halves of both samples, and their complements.
+    """Random halves of both samples: which rows are in the second one.
 
     Over half-samples drawn without replacement the deviation of a mean is just its standard error in the whole
     sample, and no image occurs twice, which would be its own nearest neighbour.
     """
 
-    real: list[Int[np.ndarray, " _"]]
-    generated: list[Int[np.ndarray, " _"]]
+    real: Bool[np.ndarray, " n"]
+    generated: Bool[np.ndarray, " m"]
 
 
-def _drawn_halves(real: Points, generated: Points, draws: int, rng: np.random.Generator) -> list[_Halves]:
-    return [
-        _Halves(*(np.array_split(rng.permutation(len(sample)), 2) for sample in (real, generated)))
-        for _ in range(draws // 2)
-    ]
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """Some rows of a sample that may be too large for memory: they are picked while it is read."""
+
+    sample: Points
+    rows: Int[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def _second_half(n: int, rng: np.random.Generator) -> Bool[np.ndarray, " n"]:
+    is_second = np.zeros(n, bool)
+    is_second[rng.permutation(n)[-(-n // 2) :]] = True
+    return is_second
+
+
+def _drawn_halves(n: int, m: int, draws: int, rng: np.random.Generator) -> list[_Halves]:
+    return [_Halves(_second_half(n, rng), _second_half(m, rng)) for _ in range(draws // 2)]
 
 
 def _one_by_one(statistic: _Statistic, real: Points, generated: Points, drawn: list[_Halves]) -> np.ndarray:
     """Return the statistic of all halves, each half and its complement in turn."""
     return np.array(
         [
-            statistic(real[np.sort(a)], generated[np.sort(b)])
+            statistic(
+                real[np.flatnonzero(halves.real == second)],
+                generated[np.flatnonzero(halves.generated == second)],
+            )
             for halves in drawn
-            for a, b in zip(*halves, strict=True)
+            for second in (False, True)
         ]
     )
 
@@ -149,19 +166,20 @@ def _scores(
     random_state: int | np.random.Generator,
     halved: _Halved | None = None,
     extrapolated: bool = False,
+    chosen: Callable[[Points, Int[np.ndarray, " _"]], Any] = operator.getitem,
 ) -> list[Score]:
     """Score both samples, and the floor: other real images, or one half of the real ones against the other."""
     rng = np.random.default_rng(random_state)
     halved = halved or partial(_one_by_one, statistic)
-    halves = halved(real, generated, _drawn_halves(real, generated, draws, rng))
+    halves = halved(real, generated, _drawn_halves(len(real), len(generated), draws, rng))
     value = statistic(real, generated)
     if extrapolated:
         value = 2.0 * value - halves.mean(axis=0)
     lowest = np.full(len(value), np.nan)
-    for base, other in _floor_samples(real, floor, rng):
+    for base, other in _floor_samples(real, floor, rng, chosen):
         lowest = statistic(base, other)
         if extrapolated:
-            drawn = _drawn_halves(base, other, draws, rng)
+            drawn = _drawn_halves(len(base), len(other), draws, rng)
             lowest = 2.0 * lowest - halved(base, other, drawn).mean(axis=0)
     spread = halves.std(axis=0, ddof=1)
     columns = zip(value, spread, lowest, halves.T, strict=True)
@@ -169,15 +187,18 @@ def _scores(
 
 
 def _floor_samples(
-    real: Points, floor: Points | str, rng: np.random.Generator
-) -> list[tuple[Points, Points]]:
+    real: Points,
+    floor: Points | str,
+    rng: np.random.Generator,
+    chosen: Callable[[Points, Int[np.ndarray, " _"]], Any],
+) -> list[tuple[Any, Any]]:
     """Return the two samples of real images that give the floor, if there is one."""
     if not isinstance(floor, str):
         return [(real, floor)]
     if floor == "none":
         return []
-    first, second = np.array_split(rng.permutation(len(real)), 2)
-    return [(real[np.sort(first)], real[np.sort(second)])]
+    is_second = _second_half(len(real), rng)
+    return [(chosen(real, np.flatnonzero(~is_second)), chosen(real, np.flatnonzero(is_second)))]
 
 
 def frechet_distance(
@@ -250,32 +271,43 @@ def frechet_distance(
         random_state=random_state,
         halved=_frechet_halved,
         extrapolated=extrapolate,
+        chosen=_Chosen,
     )[0]
 
 
-def _frechet_statistic(real: Points, generated: Points) -> Float[np.ndarray, " 1"]:
-    return np.array([frechet_of_moments(measure_moments(real), measure_moments(generated))])
+_Sample: TypeAlias = Any  # Points or _Chosen
 
 
-def _frechet_halved(real: Points, generated: Points, drawn: list[_Halves]) -> Float[np.ndarray, "draws 1"]:
+def _frechet_statistic(real: _Sample, generated: _Sample) -> Float[np.ndarray, " 1"]:
+    return np.array([frechet_of_moments(_moments(real), _moments(generated))])
+
+
+def _moments(sample: _Sample) -> Moments:
+    if not isinstance(sample, _Chosen):
+        return measure_moments(sample)
+    return _moments_of_halves(sample, [np.zeros(len(sample), bool)])[0]
+
+
+def _frechet_halved(real: _Sample, generated: _Sample, drawn: list[_Halves]) -> Float[np.ndarray, "draws 1"]:
     """Measure all halves in one pass over each sample, which may be too large for memory."""
     ours = _moments_of_halves(real, [halves.real for halves in drawn])
     theirs = _moments_of_halves(generated, [halves.generated for halves in drawn])
     return np.array([[frechet_of_moments(a, b)] for a, b in zip(ours, theirs, strict=True)])
 
 
-def _moments_of_halves(sample: Points, halves: list[list[np.ndarray]]) -> list[Moments]:
-    """Return the moments of each half and its complement in turn."""
-    is_second = np.zeros((len(sample), len(halves)), dtype=bool)
-    for column, (_, second) in enumerate(halves):
-        is_second[second, column] = True
-    return merged(_part_of_halves, sample, _add_all, along=(is_second,))
+def _moments_of_halves(sample: _Sample, halves: list[Bool[np.ndarray, " n"]]) -> list[Moments]:
+    """Return the moments of each first and second half in turn."""
+    whole, rows = (sample.sample, sample.rows) if isinstance(sample, _Chosen) else (sample, slice(None))
+    half = np.full((len(whole), len(halves)), -1, dtype=np.int8)  # -1 is in neither
+    for column, is_second in enumerate(halves):
+        half[rows, column] = is_second
+    return merged(_part_of_halves, whole, _add_all, along=(half,))
 
 
-def _part_of_halves(part: np.ndarray, first: int, is_second: Bool[np.ndarray, "n k"]) -> list[Moments]:
-    found = [Moments.empty(part.shape[1])] * (2 * is_second.shape[1])
+def _part_of_halves(part: np.ndarray, first: int, half: Int8[np.ndarray, "n k"]) -> list[Moments]:
+    found = [Moments.empty(part.shape[1])] * (2 * half.shape[1])
     for where, rows in checked_blocks(part, first=first):
-        sides = (side for second in is_second[where].T for side in (~second, second))
+        sides = (column == side for column in half[where].T for side in (0, 1))
         found = [
             sum_ + part_moments(rows[side], first) if side.any() else sum_
             for sum_, side in zip(found, sides, strict=True)

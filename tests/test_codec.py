@@ -1,6 +1,9 @@
 """Tests of aelib.codec: the networks' own answers, however they are batched, in memory or on disk."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,10 +16,12 @@ from aelib import codec, faces
 from aelib._backend import keras
 from aelib.codec import decode, encode, pixel_decoder, reconstruct
 from aelib.images import Images
-from aelib.model import AutoencoderConfig, build, load_checkpoint
+from aelib.model import AutoencoderConfig, build, load_checkpoint, save_checkpoint
 from aelib.scores import psnr
 
 CONFIG = AutoencoderConfig(filters=(4, 8), z_dim=3, image_size=32)
+# Keras reads tensors of JAX and PyTorch in a way that NumPy 2 deprecates.
+SPOKEN_BY_KERAS = ("-W", "ignore:__array__ implementation:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +283,44 @@ def test_a_dask_array_is_encoded_by_workers_that_build_the_network_once(model, i
         for picture in pictures:
             np.testing.assert_allclose(picture.compute(), reconstruct(model, images), atol=1e-6)
     assert codec._unpacked.cache_info().misses == 1
+
+
+ENCODED_BY_TWO_PROCESSES = """
+import sys
+from pathlib import Path
+import dask.array as da
+import numpy as np
+from distributed import Client, LocalCluster
+from aelib import codec, load_checkpoint
+
+def networks_built():
+    return codec._unpacked.cache_info()[:2]
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    model, images = load_checkpoint(folder / "model"), np.load(folder / "images.npy")
+    settings = dict(n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None)
+    with LocalCluster(**settings) as cluster, Client(cluster) as client:
+        z = codec.encode(model, da.from_array(images, chunks=(3, -1, -1, -1))).compute()
+        used = list(client.run(networks_built).values())
+    np.savez(folder / "found.npz", z=z, used=used, here=networks_built())
+"""
+
+
+def test_two_processes_encode_what_one_encodes(model, images, expected, tmp_path):
+    save_checkpoint(model, tmp_path / "model")
+    np.save(tmp_path / "images.npy", images)
+    (tmp_path / "encode.py").write_text(ENCODED_BY_TWO_PROCESSES)
+    command = [sys.executable, "-W", "error", *SPOKEN_BY_KERAS, tmp_path / "encode.py", tmp_path]
+    quiet = os.environ | {"TQDM_DISABLE": "1"}
+    done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    with np.load(tmp_path / "found.npz") as found:
+        np.testing.assert_allclose(found["z"], expected, rtol=1e-4, atol=1e-6)
+        hits, misses = found["used"].T
+        assert (hits + misses).sum() == 7  # each partition by one of the workers
+        assert misses.max() == 1  # which builds the network once
+        assert found["here"].tolist() == [0, 0]
 
 
 def test_a_dask_array_that_does_not_fit_is_refused(model, images, tmp_path):

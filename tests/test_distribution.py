@@ -24,6 +24,7 @@ if os.environ["KERAS_BACKEND"] == "tensorflow":
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
+from aelib import training as training_module
 from aelib._backend import keras, n_replicas
 from aelib.codec import encode
 from aelib.model import AutoencoderConfig, load_checkpoint
@@ -49,9 +50,25 @@ settings = dict(epochs=2, batch_size=8, schedule="cosine", flips=True, precision
 def trained(folder=None):
     return train(images, config, training=TrainingConfig(**settings), validation=images[:6], folder=folder)
 
+class Stopped(Exception):
+    pass
+
+def trained_after_a_stop(folder):
+    write = training_module._write_state
+    def write_and_stop(*state):
+        write(*state)
+        raise Stopped
+    training_module._write_state = write_and_stop
+    try:
+        trained(folder)
+    except Stopped:
+        training_module._write_state = write
+    return trained(folder)
+
 one, alone = trained(), n_replicas()
 with two_devices():
     two, together = trained(sys.argv[2]), n_replicas()
+    resumed = trained_after_a_stop(sys.argv[3])
     refused = ""
     try:
         train(images, config, training=TrainingConfig(batch_size=7))
@@ -64,6 +81,8 @@ np.savez(
     replicas=[alone, together],
     one=np.concatenate([w.ravel() for w in one.autoencoder.get_weights()]),
     two=np.concatenate([w.ravel() for w in two.autoencoder.get_weights()]),
+    resumed=np.concatenate([w.ravel() for w in resumed.autoencoder.get_weights()]),
+    losses_resumed=[record[1:3] for record in resumed.history],
     losses_one=[record[1:3] for record in one.history],
     losses_two=[record[1:3] for record in two.history],
     z_one=encode(one, images),
@@ -106,14 +125,17 @@ def run_python(code, *arguments, backend):
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_two_devices_find_the_weights_of_one(tmp_path, backend):
+def test_two_devices_find_the_weights_of_one_and_go_on_after_a_stop(tmp_path, backend):
     if backend not in BACKENDS:
         pytest.skip(f"{backend} is not installed: make test-backends")
-    run_python(TRAIN_ON_TWO_DEVICES, tmp_path / "found.npz", tmp_path / "checkpoint", backend=backend)
+    folders = tmp_path / "checkpoint", tmp_path / "stopped"
+    run_python(TRAIN_ON_TWO_DEVICES, tmp_path / "found.npz", *folders, backend=backend)
     with np.load(tmp_path / "found.npz") as found:
         assert found["replicas"].tolist() == [1, 2]
         np.testing.assert_allclose(found["two"], found["one"], atol=1e-6)
         np.testing.assert_allclose(found["losses_two"], found["losses_one"], rtol=1e-5)
+        np.testing.assert_allclose(found["resumed"], found["two"], atol=1e-7)
+        np.testing.assert_allclose(found["losses_resumed"], found["losses_two"], rtol=1e-6)
         np.testing.assert_allclose(found["z_two"], found["z_one"], atol=1e-5)
         assert "must be multiples of 2" in str(found["refused"])
 

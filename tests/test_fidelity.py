@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,6 +57,32 @@ def test_frechet_distance_of_one_component_and_of_few_points():
     assert found == pytest.approx(sums - 2 * shared, rel=1e-5)
     # eigh leaves about 1e-8 of the size for each root of a rounding error.
     assert frechet_of_moments(measure_moments(few), measure_moments(few)) == pytest.approx(0, abs=1e-5)
+
+
+def test_the_floor_is_the_distance_between_two_halves():
+    rng = np.random.default_rng(3)
+    rng.permutation(len(REAL)), rng.permutation(len(REAL))  # the draw behind the standard error, with draws=2
+    order = rng.permutation(len(REAL))
+    one, two = REAL[order[:60]], REAL[order[60:]]
+    settings = {"draws": 2, "random_state": 3}
+    found = frechet_distance(REAL, REAL + 1, extrapolate=False, **settings)
+    assert found.floor == pytest.approx(slow_frechet(one, two), rel=1e-5)
+    # Extrapolated: twice that, less the mean over halves of both.
+    quarters = [np.array_split(np.sort(half)[rng.permutation(60)], 2) for half in (order[:60], order[60:])]
+    halved = np.mean([slow_frechet(REAL[a], REAL[b]) for a, b in zip(*quarters, strict=True)])
+    found = frechet_distance(REAL, REAL + 1, **settings)
+    assert found.floor == pytest.approx(2 * slow_frechet(one, two) - halved, rel=1e-5)
+
+
+def test_frechet_distance_reads_points_on_disk_block_by_block(tmp_path):
+    path = tmp_path / "z.npy"
+    np.save(path, np.random.default_rng(0).standard_normal((40_000, 128), dtype=np.float32))
+    z = np.load(path, mmap_mode="r")
+    tracemalloc.start()
+    frechet_distance(z[:20_000], z[20_000:], draws=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.75 * z[:20_000].nbytes
 
 
 def test_extrapolation_finds_the_limit_and_the_interval_holds_it():
