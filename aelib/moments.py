@@ -60,7 +60,8 @@ class Moments:
     def correlation(self) -> Float[np.ndarray, "d d"]:
         """Pearson correlation; a constant component has 1 with itself and 0 with others. Refused for a single point."""
         spread = np.where(self.constant, 1.0, self.std)
-        correlation = np.clip(self.covariance / spread / spread[:, None], -1.0, 1.0)
+        ratio = self.covariance / spread / spread[:, None]
+        correlation = np.clip((ratio + ratio.T) / 2, -1.0, 1.0)  # the two sides of the diagonal round apart
         np.fill_diagonal(correlation, 1.0)
         return correlation
 

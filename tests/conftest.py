@@ -9,6 +9,13 @@ import nbformat
 import pytest
 
 hypothesis.settings.register_profile("aelib", deadline=None, derandomize=True)
+hypothesis.settings.register_profile(  # what `make mutants` runs very often; a failure needs no shorter example
+    "mutants",
+    deadline=None,
+    derandomize=True,
+    max_examples=20,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+)
 hypothesis.settings.load_profile("aelib")
 
 

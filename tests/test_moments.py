@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.cluster import AgglomerativeClustering
 
 from aelib.moments import (
     Moments,
@@ -74,6 +75,14 @@ def test_adding_is_merging():
         _ = a + measure_moments(np.zeros((3, 2)))
 
 
+def test_points_add_up_one_by_one_from_none_at_all():
+    z = CLOUDS["correlated"][:5]
+    one_by_one = sum((measure_moments(point[None]) for point in z), start=Moments.empty(6))
+    assert (one_by_one.n, Moments.empty(6).n) == (5, 0)
+    np.testing.assert_allclose(one_by_one.mean, z.mean(axis=0))
+    np.testing.assert_allclose(one_by_one.covariance, np.cov(z.T))
+
+
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e8, 3e-7])
 def test_a_constant_component_is_exactly_constant(value):
     z = RNG.standard_normal((5000, 3))
@@ -87,10 +96,18 @@ def test_a_constant_component_is_exactly_constant(value):
 
 
 def test_correlation_is_a_correlation_matrix_where_components_are_copies():
-    z = np.repeat(RNG.standard_normal((50, 1)), 4, axis=1) * [1, -2, 1e-3, 1e3]
+    scales = [
+        1,
+        -2,
+        1e-3,
+        1e3,
+        *np.random.default_rng(8).standard_normal(40),
+    ]  # rounding leads out of [-1, 1]
+    z = np.repeat(RNG.standard_normal((50, 1)), len(scales), axis=1) * scales
     correlation = measure_moments(z).correlation
     np.testing.assert_allclose(np.abs(correlation), 1.0, atol=1e-12)
-    assert np.abs(correlation).max() == 1.0
+    assert correlation.min() >= -1.0
+    assert correlation.max() == 1.0
     np.testing.assert_array_equal(correlation, correlation.T)
 
 
@@ -132,6 +149,10 @@ def test_blocks_and_sizes_out_of_range_are_refused():
         measure_moments(np.zeros((3, 2)), block=0)
     with pytest.raises(ValueError, match="too large to be squared"):
         measure_moments(np.array([[1e200], [-1e200]]))
+    with pytest.raises(
+        ValueError, match="too large to be squared"
+    ):  # the mean overflows, and infinity meets zero
+        measure_moments(np.array([[1e308, 1.0], [-1e308, 1.0]]))
 
 
 def slow_pairs(correlation, components):
@@ -161,6 +182,20 @@ def test_pairs_agree_with_the_double_loop(components):
 def test_equal_correlations_stand_in_the_order_of_their_components():
     pairs = strongest_pairs(np.full((3, 3), 0.5), k=3)
     assert list(zip(pairs.i, pairs.j, strict=True)) == [(0, 1), (0, 2), (1, 2)]
+    i, j = np.triu_indices(30, 1)
+    pairs = strongest_pairs(np.full((30, 30), 0.5), k=None)
+    np.testing.assert_array_equal([pairs.i, pairs.j], [i, j])
+
+
+def test_pairs_at_the_edges():
+    correlation = np.full((7, 7), 0.5)
+    assert len(strongest_pairs(correlation).rho) == 16
+    assert strongest_pairs(correlation, k=1).rho.tolist() == [0.5]
+    assert pair_counts(correlation, (0.5, np.nextafter(0.5, 0))).tolist() == [0, 21]
+    assert pair_counts(correlation, (0.1,), components=[2]).tolist() == [0]
+    assert pair_counts(correlation, ()).dtype == np.int64
+    np.fill_diagonal(correlation, 1 + 1e-9)  # rounding is no reason to refuse
+    assert pair_counts(correlation, (0.1,)).tolist() == [21]
 
 
 def test_pairs_refuse_what_they_cannot_use():
@@ -173,7 +208,9 @@ def test_pairs_refuse_what_they_cannot_use():
         pair_counts(np.full((2, 2), np.nan))
     with pytest.raises(ValueError, match="shape"):
         pair_counts(np.zeros((2, 3)))
-    for components in ([0, 0], [0, 4], [-1, 2]):
+    with pytest.raises(ValueError, match="is it a covariance"):
+        pair_counts(1.01 * correlation)
+    for components in ([0, 0], [0, 4], [0, 1, 4], [-1, 2]):
         with pytest.raises(ValueError, match="different whole numbers from 0 to 3"):
             pair_counts(correlation, components=components)
 
@@ -185,6 +222,21 @@ def test_cluster_order_brings_groups_together():
     order = cluster_order(measure_moments(z + 0.3 * rng.standard_normal(z.shape)).correlation)
     assert sorted(order) == list(range(20))
     assert np.count_nonzero(np.diff(group[order])) == 3
+
+
+def test_all_clusters_of_average_linkage_stand_together():
+    rng = np.random.default_rng(1)
+    correlation = np.corrcoef(rng.standard_normal((12, 40)))
+    order = cluster_order(correlation)
+    for k in range(2, 12):
+        model = AgglomerativeClustering(n_clusters=k, metric="precomputed", linkage="average")
+        labels = model.fit_predict(1 - np.abs(correlation))[order]
+        assert np.count_nonzero(np.diff(labels)) == k - 1
+
+
+def test_cluster_order_bears_the_rounding_of_copies():
+    correlation = np.full((3, 3), 1 + 1e-9)
+    assert sorted(cluster_order(correlation)) == [0, 1, 2]
 
 
 def test_cluster_order_of_one_component():
