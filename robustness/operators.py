@@ -2,8 +2,8 @@
 
 The kinds of mistake are those of mutmut (https://mutmut.readthedocs.io): numbers, strings, operators, comparisons,
 arguments left out or None, values not assigned. Two things differ. Methods with a decorator are changed too, so that
-properties count, and so are bare conditions (`if x` to `if not x`). What stands in a `raise` is left alone: the text of
-an error is no mistake of this kind.
+properties count, and so are bare conditions (`if x` to `if not x`). What stands in a `raise` is left alone, since the
+text of an error is no mistake of this kind, and so is `strict=True`, which checks lengths like an assertion.
 """
 
 import ast
@@ -169,7 +169,11 @@ def _below(node: ast.AST, holder: ast.AST, field: str, index: int | None, lines:
 def _left_alone(node: ast.AST) -> bool:
     docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     called = isinstance(node, ast.Call) and ast.unparse(node.func) in _LEFT_ALONE
-    return docstring or called or isinstance(node, ast.Raise | ast.JoinedStr)
+    return docstring or called or _is_strict(node) or isinstance(node, ast.Raise | ast.JoinedStr)
+
+
+def _is_strict(node: ast.AST) -> bool:
+    return isinstance(node, ast.keyword) and node.arg == "strict"
 
 
 def _alternatives(node: ast.AST) -> Iterator[ast.AST]:
@@ -211,13 +215,14 @@ def _operators(node: ast.BinOp | ast.BoolOp | ast.UnaryOp | ast.Compare) -> Iter
 def _arguments(node: ast.Call) -> Iterator[ast.AST]:
     """Put None in the place of each argument, and leave each out."""
     values = [*node.args, *(keyword.value for keyword in node.keywords)]
-    for place, value in enumerate(values):
+    places = range(len(values) - any(map(_is_strict, node.keywords)))  # strict comes last
+    for place, value in zip(places, values, strict=False):
         if not isinstance(value, ast.Starred) and not (
             isinstance(value, ast.Constant) and value.value is None
         ):
             yield _call(node, place, [ast.Constant(None)])
     if len(values) > 1:
-        for place in range(len(values)):
+        for place in places:
             yield _call(node, place, [])
 
 

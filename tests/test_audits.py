@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.stats import hypergeom, multivariate_normal
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
 
 from aelib.audits import copying_audit, held_out_log_likelihood, round_trip, two_sample_test
 
@@ -49,6 +51,21 @@ def test_the_permutation_law_is_that_of_shuffled_labels():
     assert found.standard_error == pytest.approx(np.std(shares), rel=0.03)
 
 
+def test_distinct_neighbours_follow_the_hypergeometric_law():
+    train, held_out = clouds(2, 13, 8)
+    found = copying_audit(np.concatenate([train[:4], held_out[:3]]), train, held_out)
+    law = hypergeom(21, 13, 7)
+    assert (found.share, found.expected) == (4 / 7, 13 / 21)
+    assert found.standard_error == pytest.approx(law.std() / 7)
+    # 9999 draws give the p-value to 0.005.
+    assert found.p_value == pytest.approx(law.sf(3), abs=0.02)
+
+
+def test_held_out_points_that_are_training_points_give_no_ratio():
+    train, fresh = clouds(2, 30, 10)
+    assert np.isnan(copying_audit(fresh, train, train.copy()).distance_ratio)
+
+
 def test_bad_audits_are_refused():
     train, held_out, fresh = clouds(1, 20, 20, 20)
     with pytest.raises(ValueError, match="same number of components"):
@@ -86,6 +103,41 @@ def test_a_nonlinear_classifier_sees_what_a_linear_one_cannot():
         found = two_sample_test(real, generated, classifier=classifier)
         assert found.accuracy > 0.7
         assert np.abs(found.directions[0]).argmax() == 1
+
+
+class OnlyProbabilities(ClassifierMixin, BaseEstimator):
+    """A classifier without `decision_function`."""
+
+    def fit(self, x, y):
+        self.inner_ = QuadraticDiscriminantAnalysis().fit(x, y)
+        self.classes_ = self.inner_.classes_
+        return self
+
+    def predict(self, x):
+        return self.inner_.predict(x)
+
+    def predict_proba(self, x):
+        return self.inner_.predict_proba(x)
+
+
+def test_probabilities_tell_the_same_directions_as_log_odds():
+    rng = np.random.default_rng(12)
+    real, generated = rng.normal(0, 1, (300, 3)), rng.normal([0.5, 0, 0], [1, 1.5, 1], (300, 3))
+    expected, found = (
+        two_sample_test(real, generated, classifier=c, n_directions=3)
+        for c in (QuadraticDiscriminantAnalysis(), OnlyProbabilities())
+    )
+    assert found.accuracy == expected.accuracy
+    assert found.shares.sum() == pytest.approx(1)
+    np.testing.assert_allclose(found.shares, expected.shares, rtol=1e-6)
+    np.testing.assert_allclose(found.directions, expected.directions, rtol=1e-5, atol=1e-8)
+
+
+def test_who_only_guesses_has_no_direction():
+    real, generated = clouds(3, 20, 20)
+    found = two_sample_test(real, generated, classifier=DummyClassifier(), n_directions=2)
+    assert (found.accuracy, found.p_value > 0.5) == (0.5, True)
+    assert found.shares.tolist() == [0.0, 0.0]
 
 
 def test_size_of_the_neural_test():
@@ -136,6 +188,14 @@ def test_round_trip_in_standard_deviations():
         round_trip(z, z[:-1], covariance=covariance)
     with pytest.raises(ValueError, match="directions without variance"):
         round_trip(z, z + 1.0, covariance=np.diag([1.0] * (D - 1) + [0.0]))
+
+
+def test_two_points_are_enough_for_a_round_trip():
+    z, steps = np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 6.0]])
+    found = round_trip(z, z + steps, covariance=np.diag([1.0, 4.0]))
+    assert (found.value, found.standard_error) == pytest.approx((2.0, 1.0))
+    with pytest.raises(ValueError, match="at least 2"):
+        round_trip(z[:1], z[:1], covariance=np.eye(2))
 
 
 class Normal:

@@ -7,7 +7,9 @@ from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 
+from aelib import partitions
 from aelib.fidelity import (
+    Score,
     density_coverage,
     factor_error,
     frechet_distance,
@@ -27,6 +29,12 @@ CLOUDS = {
     "constant component": 50 + RNG.standard_normal((90, 6)) * [1, 1, 0, 1, 1, 1],
 }
 SCORES = [frechet_distance, kernel_distance, precision_recall, density_coverage]
+
+
+def test_the_interval_of_a_score_is_normal():
+    score = Score(1.0, 2.0)
+    assert (score.low, score.high) == pytest.approx((1 - 2 * 1.959964, 1 + 2 * 1.959964), abs=1e-5)
+    assert str(Score(1.0, 0.0, 0.25)) == "1 [1, 1], floor 0.25"
 
 
 def slow_frechet(x, y):
@@ -179,6 +187,40 @@ def test_blocks_are_joined():
     x, y = np.random.default_rng(10).standard_normal((2, 2500, 2))
     inside = cdist(y, x) <= slow_reach(x, 3)
     assert precision_recall(x, y, draws=2).precision.value == pytest.approx(inside.any(axis=1).mean())
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_parts_measured_in_parallel_give_the_same_scores(score, monkeypatch):
+    x, y = REAL, CLOUDS["off centre"]
+    whole = score(x, y, draws=4)
+    monkeypatch.setattr(partitions, "_LEAST_ROWS", 10)
+    monkeypatch.setattr(partitions, "n_cores", lambda: 3)
+    parts = score(x, y, draws=4)
+    for a, b in zip(np.atleast_1d(whole), np.atleast_1d(parts), strict=True):
+        assert (a.value, a.floor) == pytest.approx((b.value, b.floor))
+        np.testing.assert_allclose(a.halves, b.halves, rtol=1e-9)
+
+
+@pytest.mark.parametrize("score", [precision_recall, density_coverage])
+def test_neighbours_do_not_depend_on_the_place_of_the_cloud(score):
+    x, y, far = REAL - 50, CLOUDS["off centre"] - 50, np.array([1e8, -1e8, 0, 0, 1e7, 0])
+    here, there = score(x, y, draws=2), score(x + far, y + far, draws=2)
+    assert [s.value for s in here] == [s.value for s in there]
+
+
+@pytest.mark.parametrize(
+    ("score", "least"),
+    [(frechet_distance, 4), (kernel_distance, 4), (precision_recall, 10), (density_coverage, 14)],
+)
+def test_the_fewest_rows_are_enough_and_one_less_is_not(score, least):
+    x, y = RNG.standard_normal((2, 20, 3))
+    found = score(x[:least], y[:least], floor=y[-least:])
+    assert all(np.isfinite([s.value, s.standard_error, s.floor]).all() for s in np.atleast_1d(found))
+    for few in ((x[: least - 1], y), (x, y[: least - 1])):
+        with pytest.raises(ValueError, match=f"must hold {least} rows or more, not {least - 1}"):
+            score(*few)
+    with pytest.raises(ValueError, match=f"must hold {least} rows or more, not {least - 1}"):
+        score(x, y, floor=y[: least - 1])
 
 
 def test_factor_errors_are_wasserstein_distances():

@@ -46,6 +46,11 @@ def test_shapes_must_agree(score, pair):
         score(pair[0], pair[1][:-1])
 
 
+def test_frequencies_need_square_images(rng):
+    with pytest.raises(ValueError, match=r"shape \(n, s, s, c\)"):
+        kept_by_frequency(rng.random((3, 8, 6, 3)), rng.random((3, 8, 6, 3)))
+
+
 def low_passed(images, highest):
     spectrum = np.fft.fft2(images, axes=(1, 2))
     f = np.fft.fftfreq(images.shape[1])
@@ -66,6 +71,7 @@ def test_kept_by_frequency_sees_a_low_pass(rng):
 def test_a_jump_between_opposite_borders_is_not_fine_structure(rng):
     ramp = np.linspace(0, 1, 64)[None, :, None, None] * rng.random((12, 1, 1, 3))
     grain = 0.02 * (rng.random((12, 64, 64, 3)) - 0.5)
+    assert kept_by_frequency(grain, grain).tolist() == [1.0] * 12
     kept = kept_by_frequency(ramp + grain, np.broadcast_to(ramp, grain.shape), bands=8)
     assert kept[0] > 0.999
     np.testing.assert_allclose(kept[2:], 1 - 12 / 11, atol=0.05)
