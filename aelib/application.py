@@ -13,7 +13,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from aelib import files
-from aelib.parameters import declared_parameters
+from aelib.parameters import declared_parameters, read_profile
 from aelib.record import RUNS
 from aelib.runs import absolute_source
 from aelib.series import NOTEBOOKS
@@ -65,13 +65,23 @@ def _of_run(run: Path | str) -> dict[str, Any]:
     folder = next((f for f in (Path(run), RUNS / run) if (f / "parameters.yaml").is_file()), None)
     if folder is None:
         raise ValueError(f"there is no run {str(run)!r}, neither as a folder nor below {RUNS}.")
-    asked = files.read_yaml(folder / "parameters.yaml")
-    values = {name: asked[name] for name in ("images", "checkpoint", "n_images", "seed") if name in asked}
+    asked = read_profile(folder / "parameters.yaml")
+    values: dict[str, Any] = {
+        name: asked[name] for name in ("images", "checkpoint", "n_images", "seed") if name in asked
+    }
     if (folder / "data.json").is_file():
-        values |= {"images": files.read_json(folder / "data.json")["source"]}
+        values["images"] = _entry(folder / "data.json", "source")
     if (folder / "checkpoint.json").is_file():
-        values["checkpoint"] = str((folder / files.read_json(folder / "checkpoint.json")["folder"]).resolve())
+        values["checkpoint"] = str((folder / _entry(folder / "checkpoint.json", "folder")).resolve())
     return values
+
+
+def _entry(path: Path, name: str) -> str:
+    content = files.read_json(path)
+    found = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(found, str):
+        raise ValueError(f"{path} is damaged or was edited: it has no text called {name!r}.")
+    return found
 
 
 def write_notebook(folder: Path, values: Mapping[str, Any]) -> Path:

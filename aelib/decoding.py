@@ -182,12 +182,35 @@ def decode_square(data: bytes, *, size: int, crop: Crop = "square") -> UInt8[np.
     >>> decode_square(file.getvalue(), size=32)[0, 0]
     array([128, 128, 128], dtype=uint8)
     """
+    with readable(data) as image:
+        return _square(image, size, crop)
+
+
+@contextmanager
+def readable(data: bytes) -> Iterator[Image.Image]:
+    """Open a JPEG, PNG or WebP file whatever it may be, for a block that decodes it.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Yields
+    ------
+    PIL.Image.Image
+        The image, not yet decoded, in any mode.
+
+    Raises
+    ------
+    UnreadableImageError
+        If the file cannot be opened, or the block fails to decode it; see `decode_square`.
+    """
     if not data:
         raise UnreadableImageError("the file is empty")
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _check_pixels(image, data)
-            return _square(image, size, crop)
+            yield image
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
@@ -415,8 +438,8 @@ def _check_pixels(image: Image.Image, data: bytes) -> None:
             f"{width} x {height} pixels, over Pillow's limit of {Image.MAX_IMAGE_PIXELS}"
         )
     # Each scan of a progressive JPEG goes over all pixels again, and may take few bytes. Its marker stands in a JPEG's
-    # pixels nowhere else.
-    scans = data.count(b"\xff\xda") if image.format == "JPEG" else 1
+    # pixels nowhere else. (Of a JPEG with several pictures Pillow says that its format is MPO.)
+    scans = data.count(b"\xff\xda") if data.startswith(b"\xff\xd8") else 1
     if scans * width * height > _MOST_PASSES * _pixel_limit():
         raise UnreadableImageError(f"{width} x {height} pixels in {scans} scans would take minutes to decode")
 

@@ -9,6 +9,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,12 +155,16 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ValueError
-        If the file is damaged: not UTF-8, not JSON, or with NaN or an infinity in it.
+        If the file is damaged: not UTF-8, not JSON, with NaN or an infinity in it, or with an entry twice.
     FileNotFoundError
         If there is no such file.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        return json.loads(
+            Path(path).read_text(encoding="utf-8"),
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_without_doubles,
+        )
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is not valid JSON ({error}): it is damaged or was edited by hand. "
@@ -183,7 +188,8 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ValueError
-        If the file is too large or not YAML, or has an alias (``*name``): some lines of them say gigabytes.
+        If the file is too large or not YAML, names an entry twice, or has an alias (``*name``): some lines of them
+        say gigabytes.
     OSError
         If it cannot be read.
     """
@@ -201,13 +207,21 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, without aliases."""
+    """PyYAML's safe loader, without aliases, and without entries of which the last would win silently."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuse an alias; compose anything else."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError(f"*{self.peek_event().anchor} is an alias: write the value out")
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a mapping that has an entry twice; construct any other."""
+        content = super().construct_mapping(node, deep=deep)
+        if len(content) < len(node.value):
+            keys = [self.construct_object(key) for key, _ in node.value]
+            raise yaml.YAMLError(f"{_doubled(keys)!r} is there twice: leave one of them")
+        return content
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -234,6 +248,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            check_members(archive)
             return {
                 member.filename.removesuffix(".npy"): _read_array(archive, member)
                 for member in archive.infolist()
@@ -242,6 +257,27 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise
     except (*BAD_ARCHIVE, *BAD_ARRAY) as error:
         raise ValueError(f"{path} is damaged or was not written by numpy.savez ({error}).") from error
+
+
+def check_members(archive: zipfile.ZipFile) -> None:
+    """Refuse an archive whose members could take more memory than it has bytes.
+
+    Parameters
+    ----------
+    archive : zipfile.ZipFile
+        An archive that is to be read whole.
+
+    Raises
+    ------
+    ValueError
+        If a member is packed, or members overlap, so that together they are larger than the archive.
+    """
+    members = archive.infolist()
+    if packed := [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]:
+        raise ValueError(f"{packed[0]} is packed")
+    end = archive.start_dir  # where the list of members begins
+    if sum(member.file_size for member in members) > end:
+        raise ValueError(f"its members say that they are larger than its {end} bytes")
 
 
 def map_array(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: type) -> np.memmap:
@@ -279,8 +315,6 @@ def map_array(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: type)
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{member.filename} is packed")
     with archive.open(member) as stream:
         array = np.lib.format.read_array(stream, allow_pickle=False)
         if stream.read(1):  # at the end zipfile compares the checksum
@@ -344,6 +378,17 @@ def _fits(value: Any, kind: Any) -> bool:
 
 def _named(kind: Any) -> str:
     return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError(f"{_doubled([name for name, _ in pairs])!r} is there twice")
+    return content
+
+
+def _doubled(names: list[Any]) -> Any:
+    return next(name for name, times in Counter(names).items() if times > 1)
 
 
 def _refuse_constant(name: str) -> float:

@@ -12,9 +12,11 @@ import http.client
 import io
 import itertools
 import logging
+import math
 import operator
 import os
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -38,6 +40,9 @@ SMALLEST_SIZE = 32
 
 STRIDE_PRODUCT = 16
 """The product of the strides of a network with four layers of stride 2."""
+
+_OLIVETTI = "olivetti_py3.pkz"  # in scikit-learn's data home
+_OLIVETTI_SHAPE = (400, 64, 64)  # ten images of each person
 
 _SCHEMES = ("faces", "celeba:PATH", "photos:PATH", "lfw", "olivetti")
 
@@ -654,7 +659,7 @@ def _parse_attributes(text: str, names: Sequence[str]) -> pd.DataFrame:
             dtype={"image": str},
             quoting=csv.QUOTE_NONE,
         )
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, KeyError) as error:  # KeyError: lines longer than the header
         raise ValueError(f"list_attr_celeba is damaged ({error}); get it again.") from error
     _check_listed("list_attr_celeba", values.index, names)
     values = values[~values.index.duplicated()].loc[list(names)]
@@ -682,6 +687,8 @@ def _find_lfw(place: str | None, *, size: int, crop: Crop) -> _Found:
     if (home / "lfw_home" / "lfw-funneled.tgz").exists() and folder.exists():
         raise ValueError(f"{folder} was not unpacked to the end; delete it and try again.")
     if not folder.exists():
+        if (home / "lfw_home" / "joblib").exists():  # pickles, which the fetcher would load
+            raise ValueError(f"{home / 'lfw_home'} has results but no images; delete it and try again.")
         with _download("LFW", home):
             # The fetcher loads what it fetched; few people have 500 pictures.
             datasets.fetch_lfw_people(data_home=str(home), min_faces_per_person=500)
@@ -694,15 +701,46 @@ def _find_olivetti(place: str | None, *, size: int, crop: Crop) -> _Found:
     from sklearn import datasets  # slow to import, and no other source needs it
 
     home = Path(datasets.get_data_home(place))
-    with _download("Olivetti", home):
-        faces = datasets.fetch_olivetti_faces(data_home=str(home))
-    grey = np.rint(faces.images * 255).astype(np.uint8)
+    if (home / _OLIVETTI).exists():
+        grey = _read_olivetti(home / _OLIVETTI)
+        person = np.arange(len(grey)) // 10
+    else:
+        with _download("Olivetti", home):
+            faces = datasets.fetch_olivetti_faces(data_home=str(home))
+        grey, person = np.rint(faces.images * 255).astype(np.uint8), faces.target
     files = ImageFiles(
         names=tuple(f"{k:03d}" for k in range(len(grey))),
         stamps=tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in grey),
         opened=lambda: contextlib.nullcontext(lambda candidate: _encode_png(grey[candidate])),
     )
-    return _from_files("olivetti", files, size=size, crop=crop, table=pd.DataFrame({"person": faces.target}))
+    return _from_files("olivetti", files, size=size, crop=crop, table=pd.DataFrame({"person": person}))
+
+
+def _read_olivetti(path: Path) -> UInt8[np.ndarray, "n h w"]:
+    """Read the file that scikit-learn's fetcher left, without unpickling, which would run what a pickle says.
+
+    It is a pickle of one array, packed by zlib; at its end are the array's bytes and the pickle's stop.
+    """
+    n_values = math.prod(_OLIVETTI_SHAPE)
+    most = 8 * n_values + 4096
+    with path.open("rb") as file:
+        packed = file.read(most)
+    unpacker = zlib.decompressobj()
+    try:
+        pickled = unpacker.decompress(packed, most)
+        n_bytes = len(pickled) // n_values
+        array = np.frombuffer(pickled[-1 - n_bytes * n_values : -1], {1: "u1", 4: "<f4", 8: "<f8"}[n_bytes])
+        low, high = float(array.min()), float(array.max())
+    except (zlib.error, KeyError, ValueError) as error:
+        raise ValueError(_no_olivetti(path)) from error
+    if not unpacker.eof or not -1e6 < low < high < 1e6:  # NaN is not either
+        raise ValueError(_no_olivetti(path))
+    share = (array.astype(np.float32) - np.float32(low)) / np.float32(high - low)  # as the fetcher scales it
+    return np.rint(share * 255).astype(np.uint8).reshape(_OLIVETTI_SHAPE).transpose(0, 2, 1)
+
+
+def _no_olivetti(path: Path) -> str:
+    return f"{path} is damaged or not what scikit-learn's fetcher left; remove it, and the images are fetched again."
 
 
 def _encode_png(grey: UInt8[np.ndarray, "h w"]) -> bytes:

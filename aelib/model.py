@@ -1,6 +1,7 @@
 """The autoencoder: its configuration, its Keras models, and checkpoints that hold weights but never run code."""
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+import h5py
 import numpy as np
 import pandas as pd
 
@@ -29,6 +31,7 @@ CHECKPOINT_VERSION = 1
 CHECKPOINT_MODEL = "model.keras"
 CHECKPOINT_RECORD = "checkpoint.json"
 
+_WEIGHTS = "model.weights.h5"  # in the archive
 _MOST_LAYERS = 32
 # What Keras, h5py and zipfile raise for archives that are damaged or do not fit.
 _UNREADABLE = (*files.BAD_ARCHIVE, KeyError, TypeError, AttributeError, UserWarning)
@@ -756,14 +759,31 @@ def _check_model_file(path: Path, record: _CheckpointRecord) -> None:
         raise ValueError(
             f"{path} is too small for the {record.config.n_parameters} weights of its configuration."
         )
-    # Keras packs nothing; what is packed could unpack to any amount of memory.
+    _check_archive(path)
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that could take more memory than it has bytes, or whose weights lie elsewhere."""
     try:
         with zipfile.ZipFile(path) as archive:
-            packed = [m.filename for m in archive.infolist() if m.compress_type != zipfile.ZIP_STORED]
-    except _UNREADABLE:
-        return  # Keras, or h5py, says why when it comes to the weights
-    if packed:
-        raise ValueError(f"{path} was not written by Keras: {packed[0]} is packed. Restore the checkpoint.")
+            files.check_members(archive)
+            with h5py.File(io.BytesIO(archive.read(_WEIGHTS)), "r") as weights:
+                _check_weights(weights, path.stat().st_size)
+    except _UNREADABLE as error:
+        raise ValueError(f"{path} was not written by Keras: {error}. Restore the checkpoint.") from error
+
+
+def _check_weights(weights: h5py.File, most_bytes: int) -> None:
+    """Refuse links, and arrays that say they are larger than the file: HDF5 would make up what is missing."""
+    entries: dict[str, Any] = {}
+    weights.visititems_links(entries.__setitem__)  # it does not go where links lead
+    if links := [name for name, entry in entries.items() if not isinstance(entry, h5py.HardLink)]:
+        raise ValueError(f"{links[0]} is a link")
+    arrays = [entry for name in entries if isinstance(entry := weights[name], h5py.Dataset)]
+    if any(array.external or array.is_virtual or array.chunks for array in arrays):
+        raise ValueError("an array is packed or lies in another file")
+    if sum(array.nbytes for array in arrays) > most_bytes:
+        raise ValueError("its arrays say that they are larger than the file")
 
 
 def _load_weights(model: Autoencoder, path: Path) -> None:

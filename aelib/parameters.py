@@ -171,7 +171,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
             notebook = nbformat.read(path, as_version=4, capture_validation_error=faults)
     except (
         *(nbformat.ValidationError, ValueError, AttributeError, TypeError, KeyError, IndexError),
-        *(RecursionError, AssertionError),
+        *(RecursionError, AssertionError, NameError),
     ) as error:  # nbformat takes much for granted before it validates
         raise ValueError(f"{path} is not a readable notebook: restore it. ({error})") from error
     if faults:

@@ -195,13 +195,10 @@ def only_writer(folder: Path) -> Iterator[None]:
     Raises
     ------
     ValueError
-        If another process holds the lock, or an inner folder is a link to elsewhere.
+        If another process holds the lock, or there is a link in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if links := [name for name in _INNER if (folder / name).is_symlink()]:
-        raise ValueError(
-            f"{folder / links[0]} is a link: what a run writes stays in its folder. Put a folder in its place."
-        )
+    _refuse_links(folder)
     try:
         with FileLock(folder / ".lock", timeout=0):
             for place in (folder, *(folder / name for name in _INNER)):
@@ -213,6 +210,17 @@ def only_writer(folder: Path) -> Iterator[None]:
         raise ValueError(
             f"another process is writing to {folder}: wait for it, or give this run another name (--name)."
         ) from error
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuse a folder with a link in it, to wherever it leads: what a run writes stays in its folder."""
+    for place, inner, found in os.walk(folder):
+        for path in (Path(place, name) for name in (*inner, *found)):
+            if path.is_symlink():
+                raise ValueError(
+                    f"{path} is a link, and what a run writes stays in its folder: put what it names in its place, "
+                    "or remove it."
+                )
 
 
 def read_run(folder: Path) -> RunRecord | None:
@@ -431,19 +439,47 @@ def gather_claims(folder: Path) -> tuple[ClaimRecord, ...]:
     found = {}
     for path in sorted((folder / "notebooks").glob("*.ipynb")):
         stem = path.name.removesuffix(".ipynb").removesuffix(".failed")
-        for cell in read_notebook(path).cells:
-            for entry in _shown_claims(cell):
-                claim = _claim({**entry, "notebook": stem, "images": run.images}, path)
-                found[stem, claim.id] = claim
+        for claim in shown_claims(read_notebook(path), name=stem, images=run.images):
+            found[stem, claim.id] = claim
     return tuple(found.values())
 
 
-def _claim(entry: Any, path: Path) -> ClaimRecord:
+def shown_claims(notebook: nbformat.NotebookNode, *, name: str, images: str) -> Iterator[ClaimRecord]:
+    """Read the claims that an executed notebook shows.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        The notebook.
+    name : str
+        Its name, without suffix.
+    images : str
+        Image source.
+
+    Yields
+    ------
+    ClaimRecord
+        Each claim, as often as it is shown.
+
+    Raises
+    ------
+    ValueError
+        If what it shows are no claims.
+    """
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            table = output.get("data", {}).get(MIME, [])
+            for entry in table if isinstance(table, list) else ():
+                if isinstance(entry, dict):
+                    yield _claim({**entry, "notebook": name, "images": images}, f"{name}.ipynb")
+
+
+def _claim(entry: Any, where: Path | str) -> ClaimRecord:
     try:
         claim = files.as_record(ClaimRecord, entry)
         Verdict(claim.verdict)
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: run again what wrote it. ({error})") from error
+        raise ValueError(f"{where} is damaged: run again what wrote it. ({error})") from error
     return claim
 
 
@@ -458,12 +494,6 @@ def write_claims(folder: Path, records: Iterable[ClaimRecord]) -> None:
         The claims.
     """
     files.write_json(folder / CLAIMS_RECORD, [asdict(record) for record in records])
-
-
-def _shown_claims(cell: nbformat.NotebookNode) -> list[dict[str, Any]]:
-    shown = [output.get("data", {}).get(MIME, []) for output in cell.get("outputs", ())]
-    tables = [table for table in shown if isinstance(table, list)]
-    return [entry for table in tables for entry in table if isinstance(entry, dict)]
 
 
 def read_claims(folder: Path) -> tuple[ClaimRecord, ...]:

@@ -29,8 +29,9 @@ import yaml
 from aelib import crossrefs, faces, files, plots, sweeps
 from aelib.cache import cache_folder
 from aelib.claims import CLAIMS, MIME, Verdict
+from aelib.decoding import readable
 from aelib.parameters import read_notebook
-from aelib.record import CLAIMS_RECORD, RUNS, ClaimRecord, RunRecord, read_claims, read_run
+from aelib.record import CLAIMS_RECORD, RUNS, ClaimRecord, RunRecord, read_claims, read_run, shown_claims
 from aelib.series import NOTEBOOKS, ROOT
 
 PACKAGE = ROOT / "aelib"
@@ -98,7 +99,8 @@ class Lesson:
     @property
     def question(self) -> str:
         """Title of the notebook."""
-        return str(self.notebook.cells[0].source).splitlines()[0].lstrip("# ")
+        lines = "\n".join(cell.source for cell in self.notebook.cells[:1]).splitlines()
+        return lines[0].lstrip("# ") if lines else self.name
 
     @property
     def picture(self) -> bytes | None:
@@ -107,7 +109,12 @@ class Lesson:
         named = crossrefs.name_figures(self.notebook).items()
         chosen = [pngs[k] for k, caption in named if caption.startswith(f"Figure {self.thumbnail}. ")]
         every = chosen or list(pngs.values())
-        return base64.b64decode(every[-1]) if every else None
+        try:
+            return base64.b64decode(every[-1]) if every else None
+        except ValueError as error:
+            raise ValueError(
+                f"a figure in {self.file} is no PNG in base64 ({error}): run it again."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -235,14 +242,12 @@ def _read_lessons(folder: Path) -> tuple[Lesson, ...]:
 
 
 def _shown_claims(lessons: tuple[Lesson, ...]) -> tuple[ClaimRecord, ...]:
-    found = {
-        entry["id"]: ClaimRecord(**entry, notebook=lesson.stem, images="faces")
+    shown = (
+        claim
         for lesson in lessons
-        for cell in lesson.notebook.cells
-        for output in cell.get("outputs", ())
-        for entry in output.get("data", {}).get(MIME, ())
-    }
-    return tuple(found.values())
+        for claim in shown_claims(lesson.notebook, name=lesson.stem, images="faces")
+    )
+    return tuple({claim.id: claim for claim in shown}.values())
 
 
 def _figures(cell: nbformat.NotebookNode) -> list[str]:
@@ -343,7 +348,8 @@ def write_thumbnails(folder: Path = THUMBNAILS) -> tuple[Path, ...]:
 
 
 def _write_thumbnail(png: bytes, path: Path, *, width: int, height: int | None = None) -> None:
-    picture = PIL.Image.open(io.BytesIO(png)).convert("RGB")
+    with readable(png) as opened:
+        picture = opened.convert("RGB")
     picture.thumbnail((width, height or width), PIL.Image.Resampling.LANCZOS)
     if height:
         picture = PIL.ImageOps.pad(picture, (width, height), color="white").quantize(128)
@@ -406,10 +412,19 @@ def _write_pages(material: Material, folder: Path, script: str) -> None:
     }
     there = {lesson.file for lesson in material.lessons}
     for page in PAGES.glob("*.md"):
-        if text := environment.get_template(page.name).render(context).strip():
+        if text := _filled_in(environment.get_template(page.name), context):
             # In the repository, pages and notebooks lie side by side.
             linked = _link_what_is_there(text.replace("](../notebooks/", "](notebooks/"), there)
             files.write_text(folder / page.name, linked + "\n")
+
+
+def _filled_in(page: jinja2.Template, context: dict[str, Any]) -> str:
+    try:
+        return page.render(context).strip()
+    except (jinja2.TemplateError, TypeError) as error:
+        raise ValueError(
+            f"{page.name} cannot be filled in ({error}): a record of the run, such as data.json, is damaged."
+        ) from error
 
 
 def _describe_sweep(path: Path, pictures: Path) -> dict[str, Any]:

@@ -542,6 +542,16 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if lacking := {"point", *_CLAIM_COLUMNS} - set(table.columns):
         raise ValueError(f"{path} is no table of a sweep: it has no column {', '.join(sorted(lacking))}.")
+    numeric = all(pd.api.types.is_numeric_dtype(table[name]) for name in ("measured", "standard error"))
+    named = table[["point", "claim", "notebook"]].notna().to_numpy().all()
+    if (
+        not numeric
+        or not named
+        or not table["verdict"].isin([verdict.value for verdict in claims.Verdict]).all()
+    ):
+        raise ValueError(
+            f"{path} is damaged: a line lacks its point, claim or notebook, a verdict is none, or a figure no number."
+        )
     return table
 
 

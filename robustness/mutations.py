@@ -8,6 +8,8 @@ import warnings
 import zipfile
 from typing import Any
 
+import h5py
+import numpy as np
 from hypothesis import strategies as st
 
 ODD_VALUES: tuple[Any, ...] = (
@@ -30,6 +32,23 @@ ODD_BYTES = (
     b"!!int ''",
 )
 """What nobody expects in a file."""
+
+_ODD_FIELDS = (
+    b"",
+    b"nan",
+    b"2",
+    b"1e999",
+    b"-1",
+    b"x",
+    b'"',
+    b"\xff",
+    b"\0",
+    b"9" * 400,
+    "日本.jpg".encode(),
+    b"image",
+    b"..",
+)
+"""What nobody expects in a field of a table."""
 
 _DEEP = "nested:"  # stands for so many lists in each other
 _ODD_NAMES = (
@@ -63,6 +82,28 @@ def spoiled_bytes(draw: st.DrawFn, whole: bytes) -> bytes:
         elif change == "overwrite":
             data[at : at + length] = draw(st.binary(min_size=length, max_size=length))
     return bytes(data)
+
+
+@st.composite
+def spoiled_table(draw: st.DrawFn, whole: bytes) -> bytes:
+    """Replace, remove, double or exchange fields or lines of a table, up to three times."""
+    separator = b"," if b"," in whole else b" "
+    table = [line.split(separator) for line in whole.splitlines()]
+    for _ in range(draw(st.integers(1, 3))):
+        rows: list = draw(st.sampled_from((table, *table))) if table else table
+        at = draw(st.integers(0, max(0, len(rows) - 1)))
+        change = draw(st.sampled_from(("replace", "remove", "double", "exchange")))
+        if change == "remove":
+            del rows[at : at + 1]
+        elif change == "double":
+            rows[at:at] = rows[at : at + 1] * draw(st.sampled_from((1, 500)))
+        elif change == "exchange":
+            rows.reverse()
+        elif rows is table:
+            rows[at : at + 1] = [[draw(st.sampled_from(_ODD_FIELDS))]]
+        else:
+            rows[at : at + 1] = [draw(st.sampled_from(_ODD_FIELDS))]
+    return b"\n".join(separator.join(line) for line in table) + draw(st.sampled_from((b"\n", b"", b"\r\n")))
 
 
 @st.composite
@@ -123,3 +164,42 @@ def spoiled_zip(draw: st.DrawFn, whole: bytes) -> bytes:
             name = draw(st.sampled_from(_ODD_NAMES)) if change == "rename" else name
             archive.writestr(name, content, method if change != "keep" else zipfile.ZIP_STORED)
     return draw(spoiled_bytes(written.getvalue())) if draw(st.booleans()) else written.getvalue()
+
+
+@st.composite
+def spoiled_hdf5(draw: st.DrawFn, whole: bytes) -> bytes:
+    """Exchange or remove an array of an HDF5 file, up to three times."""
+    file = io.BytesIO(whole)
+    with h5py.File(file, "r+") as opened:
+        for _ in range(draw(st.integers(1, 3))):
+            names: list[str] = []
+            opened.visit(names.append)
+            name = draw(st.sampled_from(names))
+            del opened[name]
+            exchange = draw(st.sampled_from(_HDF5_ENTRIES))
+            if callable(exchange):
+                opened[name] = exchange()
+            elif exchange is not None:
+                opened.create_dataset(name, **exchange)
+            if name == "layers" or not list(opened):
+                break
+    return file.getvalue()
+
+
+_HDF5_ENTRIES: tuple[Any, ...] = (
+    *(
+        None,
+        {"shape": (0,), "dtype": "f4"},
+        {"shape": (2**33,), "dtype": "f4"},
+        {"shape": (3, 3), "dtype": "i8"},
+    ),
+    *({"shape": (2**33,), "dtype": "f4", "chunks": (2**16,)}, {"data": "text"}, {"data": float("nan")}),
+    {"data": np.zeros(2**18, "f4"), "compression": "gzip"},
+    {"shape": (54,), "dtype": "f4", "external": [("/etc/hostname", 0, 216)]},
+    *(
+        lambda: h5py.ExternalLink("../x.h5", "x"),
+        lambda: h5py.SoftLink("/layers"),
+        lambda: h5py.SoftLink("/none"),
+    ),
+)
+"""What may stand where an array or a group was expected: nothing, one that unpacks to gigabytes, links."""

@@ -1,5 +1,6 @@
 """Hostile and broken input: a clear error or a reported skip, nothing run or written elsewhere, bounded memory."""
 
+import base64
 import io
 import json
 import os
@@ -9,12 +10,14 @@ import threading
 import zipfile
 import zlib
 
+import joblib
 import nbformat
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn import datasets
 
-from aelib import decoding, files, images, parameters, record, sweeps
+from aelib import application, decoding, files, images, parameters, record, site, sweeps
 from aelib.decoding import UnreadableImageError, decode_square, list_image_files
 
 
@@ -135,6 +138,32 @@ def test_scans_without_number(monkeypatch):
         decode_square(bomb, size=32)
 
 
+def test_scans_of_several_pictures_in_one_file_count(monkeypatch):
+    picture = Image.fromarray(np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3))
+    several, progressive = io.BytesIO(), io.BytesIO()
+    picture.save(several, "MPO", save_all=True, append_images=[picture])
+    picture.save(progressive, "JPEG", progressive=True)
+    index = several.getvalue().index(b"\xff\xe2")  # the segment that names the pictures
+    index = several.getvalue()[index : index + 2 + int.from_bytes(several.getvalue()[index + 2 : index + 4])]
+    whole = progressive.getvalue()
+    last, end = whole.rindex(b"\xff\xda"), whole.rindex(b"\xff\xd9")
+    bomb = whole[:2] + index + whole[2:end] + whole[last:end] * 500 + whole[end:]
+    assert Image.open(io.BytesIO(bomb)).format == "MPO"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64)
+    with pytest.raises(UnreadableImageError, match=r"in 5\d\d scans"):
+        decode_square(bomb, size=32)
+
+
+def test_a_hundred_thousand_members(tmp_path, cache):
+    path = packed(tmp_path / "x.zip", dict.fromkeys((f"{k}.png" for k in range(100_000)), b""))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("a.png", png())
+    found = list_image_files(path)
+    assert len(found.names) == 100_001
+    with found.opened() as read:
+        assert decode_square(read(found.names.index("a.png")), size=32).shape == (32, 32, 3)
+
+
 def test_large_images_are_decoded_one_at_a_time(monkeypatch):
     budget = decoding._Budget()
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
@@ -176,6 +205,7 @@ def test_a_text_chunk_that_unpacks_to_megabytes():
     [
         (b"\xff", "cannot be read"),
         (b"1\nM M\n000001.jpg 1 1\n", "is damaged"),
+        (b"1\nM\n000001.jpg 1 1\n", "is damaged"),
         (b"1\nM\n000001.jpg 1 1 1\n000002.jpg 1\n", "is damaged"),
         (b'1\nM\n"000001.jpg 1\n', "has no line for"),
     ],
@@ -184,6 +214,32 @@ def test_damaged_lists_of_celeba(tmp_path, cache, text, message):
     path = packed(tmp_path / "c.zip", {"000001.jpg": png(178, 218), "list_attr_celeba.txt": text})
     with pytest.raises(ValueError, match=f"list_attr_celeba {message}"):
         images.open_images(f"celeba:{path}", size=32, cache=cache)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_olivettis_file_is_read_as_its_fetcher_reads_it(tmp_path, cache, dtype):
+    values = np.random.default_rng(0).integers(3, 250, (400, 4096)).astype(dtype)
+    joblib.dump(values if dtype == np.uint8 else values / 256, tmp_path / "olivetti_py3.pkz", compress=6)
+    expected = datasets.fetch_olivetti_faces(data_home=str(tmp_path))
+    opened = images.open_images(f"olivetti:{tmp_path}", size=64, cache=cache)
+    assert np.abs(opened[:][..., 0] - expected.images).max() <= 0.5 / 255 + 1e-6
+    assert opened.table["person"].tolist() == expected.target.tolist()
+
+
+def test_olivettis_file_is_not_unpickled(tmp_path, cache):
+    path = tmp_path / "olivetti_py3.pkz"
+    joblib.dump({"a": print}, path, compress=6)
+    whole = zlib.compress(bytes(400 * 4096) + b".")
+    for content in (path.read_bytes(), b"", b"x" * 10_000, whole, whole[:-9], zlib.compress(bytes(2**25))):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"olivetti_py3\.pkz is damaged"):
+            images.open_images(f"olivetti:{tmp_path}", size=32, cache=cache)
+
+
+def test_results_of_an_lfw_that_has_no_images_are_not_loaded(tmp_path, cache):
+    (tmp_path / "lfw_home" / "joblib").mkdir(parents=True)
+    with pytest.raises(ValueError, match="lfw_home has results but no images; delete it"):
+        images.open_images(f"lfw:{tmp_path}", size=32, cache=cache)
 
 
 # Arrays
@@ -222,7 +278,30 @@ def test_arrays_that_are_refused(tmp_path):
         files.read_arrays(tmp_path / "none.npz")
 
 
+def test_members_that_lie_in_each_other(tmp_path):
+    inner, path = packed(tmp_path / "y.npz", {"b.npy": header((100,)) + bytes(800)}), tmp_path / "x.npz"
+    with zipfile.ZipFile(inner) as archive:
+        (member,), local = archive.infolist(), inner.read_bytes()[: archive.start_dir]
+    values = local + bytes(-len(local) % 8)
+    start = header((len(values) // 8,))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", start + values)
+        member.header_offset = archive.start_dir - len(values)
+        archive.filelist.append(member)
+    with zipfile.ZipFile(path) as archive:
+        assert len(archive.read("b.npy")) == len(header((100,))) + 800
+    with pytest.raises(ValueError, match="its members say that they are larger"):
+        files.read_arrays(path)
+
+
 # Records
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '[{"b": {"c": 1, "d": 2, "c": 3}}]'])
+def test_entries_that_are_there_twice(tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ValueError, match="'(a|c)' is there twice"):
+        files.read_json(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize(
@@ -263,6 +342,69 @@ def test_links_do_not_lead_out_of_a_run(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("place", ["run.json", "points/a", "points/a.log.txt", "figures/x.png", ".lock"])
+def test_no_link_in_a_run_is_written_through(tmp_path, place):
+    (tmp_path / "elsewhere").write_text("kept")
+    link = tmp_path / "run" / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="is a link"), record.only_writer(tmp_path / "run"):
+        pass
+    assert (tmp_path / "elsewhere").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("parameters.yaml", "5"), ("parameters.yaml", "[images]"), ("parameters.yaml", "images: 5"),
+     ("data.json", "5"), ("data.json", "{}"), ("data.json", '{"source": 5}'), ("checkpoint.json", "[]"),
+     ("checkpoint.json", '{"folder": null}'), ("checkpoint.json", '{"folder": "\\u0000"}')],
+)  # fmt: skip
+def test_an_edited_run_in_the_explorer(tmp_path, name, content):
+    (tmp_path / "parameters.yaml").write_text("")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError):
+        application.chosen_parameters(tmp_path)
+
+
+def edited_notebook(folder, *cells):
+    (folder / "notebooks").mkdir(parents=True)
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbformat.write(notebook, folder / "notebooks" / "01_a.ipynb")
+    return folder
+
+
+def with_output(kind, content):
+    return nbformat.v4.new_code_cell("", outputs=[nbformat.v4.new_output("display_data", {kind: content})])
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (with_output(record.MIME, [{"id": "X-mean"}]), r"01_a\.ipynb is damaged"),
+        (with_output("image/png", "aaaaa"), r"01_a\.ipynb is no PNG in base64"),
+        (with_output("image/png", "aaaa"), "not a JPEG, PNG or WebP image"),
+        (with_output("image/png", base64.b64encode(png()).decode()), "Pillow's limit of 100"),
+    ],
+)
+def test_an_edited_run_as_a_site(tmp_path, monkeypatch, cell, message):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    run = edited_notebook(tmp_path / "run", cell)
+    with pytest.raises(ValueError, match=message):
+        site.write_sources(site.read_material(run), tmp_path / "site")
+
+
+def test_an_edited_description_of_images_as_a_site(tmp_path):
+    run = edited_notebook(tmp_path / "run")
+    (run / "data.json").write_text('{"source": "photos:x"}')
+    with pytest.raises(ValueError, match=r"images\.md cannot be filled in .*such as data\.json"):
+        site.write_sources(site.read_material(run), tmp_path / "site")
+
+
+def test_a_notebook_without_cells_has_its_name_for_a_question(tmp_path):
+    (lesson,) = site.read_material(edited_notebook(tmp_path)).lessons
+    assert (lesson.question, lesson.picture) == (lesson.name, None)
+
+
 def test_an_edited_sweep_leads_nowhere_else(tmp_path):
     record.write_claims(tmp_path / "outside", [CLAIM])
     place = tmp_path / "sweep"
@@ -274,13 +416,27 @@ def test_an_edited_sweep_leads_nowhere_else(tmp_path):
             sweeps.sweep_table(place)
 
 
+SWEEP = "point,seed,claim,measured,standard error,verdict,notebook\na,1,X-mean,1.5,,reproduced,01_a\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("a,1,", "1,"), ("reproduced", "true"), ("1.5", "x"), ("X-mean", ""), (",01_a", "")]
+)
+def test_an_edited_table_of_a_sweep(tmp_path, old, new):
+    (tmp_path / "claims.csv").write_text(SWEEP)
+    assert len(sweeps.read_table(tmp_path / "claims.csv")) == 1
+    (tmp_path / "claims.csv").write_text(SWEEP.replace(old, new))
+    with pytest.raises(ValueError, match=r"claims\.csv is damaged"):
+        sweeps.read_table(tmp_path / "claims.csv")
+
+
 # Parameters
 
 
 @pytest.mark.parametrize(
     "text",
     ["n: " + "[" * 50_000, "a: &a [x, x]\nb: [*a, *a]", "n: !!int ''", "n: !!bool x", "n: !!timestamp x",
-     "n: 2001-99-99",
+     "n: 2001-99-99", "n: 1\nm: 2\nn: 3", "n: {a: 1, 'a': 1}",
      "n: 0x_", "n: " + "9" * 5_000, "n: !!python/object/apply:os.getcwd []", "n: " + "x" * 2**20, "\0"],
 )  # fmt: skip
 def test_yaml_that_is_refused(tmp_path, text):
@@ -294,7 +450,8 @@ def test_yaml_that_is_refused(tmp_path, text):
     "text",
     ["", "[]", "5", "{}", "[" * 20_000, '{"nbformat": 99}', '{"nbformat": 4, "nbformat_minor": 5, "cells": 5}',
      '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code", "source": 5}]}',
-     '{"nbformat": 4, "nbformat_minor": [], "metadata": {}, "cells": []}', "\ud800"],
+     '{"nbformat": 4, "nbformat_minor": [], "metadata": {}, "cells": []}', "\ud800",
+     '{"cells": [{"cell_type": "markdown", "source": ""}]}'],
 )  # fmt: skip
 def test_notebooks_that_are_none(tmp_path, text):
     path = tmp_path / "01_a.ipynb"

@@ -1,11 +1,13 @@
 """Tests of aelib.model: networks against NumPy, counts against closed forms, checkpoints against damage."""
 
 import hashlib
+import io
 import json
 import math
 import shutil
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
@@ -374,7 +376,7 @@ class TestCheckpoint:
         with pytest.raises(ValueError, match="truncated, altered or exchanged"):
             load_checkpoint(checkpoint)
         rewrite_record(checkpoint)
-        with pytest.raises(ValueError, match=r"too small|does not hold the weights"):
+        with pytest.raises(ValueError, match=r"too small|was not written by Keras"):
             load_checkpoint(checkpoint)
 
     def test_one_flipped_bit(self, checkpoint):
@@ -445,7 +447,7 @@ class TestCheckpoint:
     def test_a_file_that_is_no_archive(self, checkpoint):
         (checkpoint / "model.keras").write_bytes(b"x" * 100_000)
         rewrite_record(checkpoint)
-        with pytest.raises(ValueError, match="does not hold the weights"):
+        with pytest.raises(ValueError, match="was not written by Keras"):
             load_checkpoint(checkpoint)
 
     def test_an_archive_with_damaged_weights(self, checkpoint):
@@ -453,7 +455,7 @@ class TestCheckpoint:
             checkpoint / "model.keras", "model.weights.h5", b"\x89HDF\r\n\x1a\n" + b"\0" * 100_000
         )
         rewrite_record(checkpoint)
-        with pytest.raises(ValueError, match="does not hold the weights"):
+        with pytest.raises(ValueError, match="was not written by Keras"):
             load_checkpoint(checkpoint)
 
     def test_weights_that_are_not_finite(self, tmp_path):
@@ -489,9 +491,39 @@ class TestMaliciousArchive:
             file.write(b"\0" * 100_000)
         shutil.copy(archive, checkpoint / "model.keras")
         rewrite_record(checkpoint)
-        with pytest.raises(ValueError, match="does not hold the weights"):
+        with pytest.raises(ValueError, match="was not written by Keras"):
             load_checkpoint(checkpoint)
         assert not sprung.exists()
+
+    @pytest.mark.parametrize(
+        ("exchanged", "message"),
+        [
+            ({"shape": (2**33,), "dtype": "f4"}, "larger than the file"),
+            ({"shape": (2**33,), "dtype": "f4", "chunks": (2**20,)}, "packed or lies in another file"),
+            ({"data": np.zeros(2**16, "f4"), "compression": "gzip"}, "packed or lies in another file"),
+            (
+                {"shape": (54,), "dtype": "f4", "external": [("elsewhere", 0, 216)]},
+                "packed or lies in another file",
+            ),
+            (h5py.ExternalLink("elsewhere.h5", "x"), "layers/.*/0 is a link"),
+            (h5py.SoftLink("/layers"), "layers/.*/0 is a link"),
+        ],
+    )
+    def test_weights_that_lie_elsewhere_or_nowhere(self, checkpoint, monkeypatch, exchanged, message):
+        with zipfile.ZipFile(checkpoint / "model.keras") as archive:
+            stored = io.BytesIO(archive.read("model.weights.h5"))
+        with h5py.File(stored, "r+") as weights:
+            name = "layers/functional/layers/conv2d/vars/0"
+            del weights[name]
+            if isinstance(exchanged, dict):
+                weights.create_dataset(name, **exchanged)
+            else:
+                weights[name] = exchanged
+        replace_in_archive(checkpoint / "model.keras", "model.weights.h5", stored.getvalue())
+        rewrite_record(checkpoint)
+        monkeypatch.setattr(model_module, "_load_weights", None)  # it is refused before Keras sees it
+        with pytest.raises(ValueError, match=message):
+            load_checkpoint(checkpoint)
 
     def test_exchanged_architecture_with_the_right_weights(self, checkpoint, trap, tiny):
         archive, sprung = trap
