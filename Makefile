@@ -130,8 +130,11 @@ constraints: $(READY)  ## resolve constraints.txt anew, to the newest versions t
 	   grep -E '^(jax|jaxlib|mpmath|sympy|torch)==' constraints.txt; } > .constraints.new  # pip's, for test-backends
 	@mv .constraints.new constraints.txt
 
-coverage: $(READY)  ## which lines of aelib the tests run
-	@$(BIN)/coverage run -m pytest --quiet tests aelib
+coverage: $(READY)  ## which lines and branches of aelib the tests run, in all their processes (many minutes)
+	@$(BIN)/coverage erase
+	@OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest --quiet -n logical --maxprocesses $(WORKERS) --dist loadfile \
+	  --no-loadscope-reorder tests aelib $(ARGS)
+	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
 clean:  ## remove the virtual environment and the tools' caches (runs/ stays)
