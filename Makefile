@@ -22,7 +22,7 @@ READY := .venv/.ready
 BACKENDS_READY := .venv-backends/.ready
 BACKEND_TESTS := tests/test_backend.py tests/test_model.py tests/test_training.py tests/test_codec.py
 
-.PHONY: help venv run sweep test test-backends chromium lint lab explore site fuzz mutants bench student solved store checkpoint data-check constraints coverage clean
+.PHONY: help venv run sweep test test-backends chromium lint lab explore site fuzz mutants determinism bench student solved store checkpoint data-check constraints coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -102,6 +102,9 @@ fuzz: $(READY)  ## spoil thousands of files for every loader and see what comes 
 
 mutants: $(READY)  ## make small mistakes in the library and see whether the tests notice (ARGS="moments --sample 100": some of them)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m robustness.mutants $(ARGS)
+
+determinism: $(READY)  ## what comes out the same, bit for bit, in other processes and as on other processors (some minutes)
+	@$(BIN)/python -m robustness.determinism $(ARGS)
 
 bench: $(READY)  ## speed and memory beside the tools that one would pick instead (some minutes)
 	@$(BIN)/python -m benchmarks

@@ -342,8 +342,9 @@ def _planes(d: int, pairs: Sequence[tuple[int, int]] | np.ndarray | None) -> tup
 def empirical_coverage(z: Points, ellipses: Ellipses) -> Float[np.ndarray, " m"]:
     """Count the share of z-points inside each ellipse.
 
-    The points are read block by block. A border belongs to its ellipse, widened by the
-    rounding of single precision; so a segment (a constant component, or a correlation of one) holds the points on it.
+    The points are read block by block. A border belongs to its ellipse, widened by the rounding of the points in their
+    own precision, and of their deviations from the centre in single precision; so a segment (a constant component, or a
+    correlation of one) holds the points on it.
 
     Parameters
     ----------
@@ -375,7 +376,7 @@ def empirical_coverage(z: Points, ellipses: Ellipses) -> Float[np.ndarray, " m"]
 def _part_inside(part: np.ndarray, first: int, ellipses: Ellipses) -> Int[np.ndarray, " m"]:
     """Count the points inside each ellipse."""
     counts = np.zeros(len(ellipses), dtype=np.int64)
-    discs = _Discs(ellipses)
+    discs = _Discs(ellipses, part.dtype)
     for _, block in _blocks(part, first):
         deviations = discs.deviations(block)
         for chunk in discs.chunks():
@@ -417,7 +418,7 @@ def inside_all(z: Points, ellipses: Ellipses) -> Any:
 
 def _part_inside_all(part: np.ndarray, first: int, ellipses: Ellipses) -> Bool[np.ndarray, " n"]:
     inside = np.zeros(len(part), dtype=bool)
-    discs = _Discs(ellipses)
+    discs = _Discs(ellipses, part.dtype)
     for start, block in _blocks(part, first):
         deviations = discs.deviations(block)
         alive = np.arange(start, start + block.shape[1])
@@ -438,7 +439,7 @@ class _Discs:
     halves the time, and the number of planes is what costs.
     """
 
-    def __init__(self, ellipses: Ellipses) -> None:
+    def __init__(self, ellipses: Ellipses, precision: np.dtype) -> None:
         m = len(ellipses)
         # One sortable number for a component and its centre.
         key = np.concatenate([ellipses.i, ellipses.j]) + 1j * ellipses.centre.T.ravel()
@@ -446,7 +447,7 @@ class _Discs:
         self._component, self._centre = kinds.real.astype(int), kinds.imag[:, None]
         self._i, self._j = rows[:m], rows[m:]
         cos, sin = np.cos(ellipses.angle), np.sin(ellipses.angle)
-        long, short = _widened(ellipses).T
+        long, short = _widened(ellipses, precision).T
         width = np.hypot(long * cos, short * sin)
         self._a = _column(1.0 / width)
         self._b = _column((long / width - short / width) * (long / width + short / width) * cos * sin)
@@ -473,10 +474,11 @@ class _Discs:
         return x <= 1.0
 
 
-def _widened(ellipses: Ellipses) -> Float[np.ndarray, "m 2"]:
-    """Return half-axes longer by the rounding of single precision, so that none is 0."""
-    reach = np.abs(ellipses.centre).sum(axis=1) + ellipses.half_axes.sum(axis=1)
-    return ellipses.half_axes + (4.0 * np.finfo(np.float32).eps * reach + 1e-30)[:, None]
+def _widened(ellipses: Ellipses, precision: np.dtype) -> Float[np.ndarray, "m 2"]:
+    """Return half-axes longer by the rounding of points, and by that of their deviations, so that none is 0."""
+    size = ellipses.half_axes.sum(axis=1)
+    rounding = np.finfo(precision).eps * np.abs(ellipses.centre).sum(axis=1) + np.finfo(np.float32).eps * size
+    return ellipses.half_axes + (4.0 * rounding + 1e-30)[:, None]
 
 
 def _column(values: np.ndarray) -> Float[np.ndarray, "m 1"]:

@@ -452,7 +452,11 @@ def _draw_block(block: int, seed: int) -> Float[np.ndarray, "b k"]:
     rng = np.random.default_rng([seed, block])
     own, causes = rng.standard_normal((BLOCK, len(FACTORS))), rng.standard_normal((BLOCK, len(CAUSES)))
     loadings = _loadings()
-    scores = causes @ loadings.T + own * np.sqrt(1.0 - (loadings**2).sum(axis=1))
+    scores = own * np.sqrt(1.0 - (loadings**2).sum(axis=1))
+    for cause, loading in zip(
+        causes.T, loadings.T, strict=True
+    ):  # in this order on all machines, unlike a product
+        scores += np.outer(cause, loading)
     shares = stats.norm.cdf(scores)
     return np.stack([f.distribution.quantile(u) for f, u in zip(FACTORS, shares.T, strict=True)], axis=1)
 

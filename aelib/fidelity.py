@@ -693,7 +693,7 @@ def _cover(points: Points, centres: Points, reach: Float[np.ndarray, " n"]) -> _
 def _part_cover(part: np.ndarray, first: int, centres: np.ndarray, reach: np.ndarray) -> _Cover:
     any_ball, ball_hit, balls = np.empty(len(part), bool), np.zeros(len(centres), bool), 0
     for where, rows in checked_blocks(part, first=first):
-        inside = _squared_distances(rows, centres) <= reach**2
+        inside = _squared_distances(rows, centres, slack=_slack(centres)) <= reach**2
         any_ball[where] = inside.any(axis=1)
         ball_hit |= inside.any(axis=0)
         balls += int(np.count_nonzero(inside))
@@ -718,10 +718,22 @@ def _part_reach(part: np.ndarray, first: int, cloud: np.ndarray, *, k: int) -> F
     return out
 
 
-def _squared_distances(points: np.ndarray, cloud: np.ndarray) -> Float[np.ndarray, "m n"]:
+def _slack(points: np.ndarray) -> float:
+    """Return by what share of both squared lengths two squared distances may differ that are equal but for rounding.
+
+    A sum of d products is off by less than d + 2 roundings of the product of both lengths; twice that product is less
+    than both squares together.
+    """
+    return 8.0 * (points.shape[1] + 2) * float(np.finfo(np.float64).eps)
+
+
+def _squared_distances(
+    points: np.ndarray, cloud: np.ndarray, *, slack: float = 0.0
+) -> Float[np.ndarray, "m n"]:
+    """Measure squared distances, less a share of the squared lengths about the cloud's mean, 0 at the least."""
     origin = cloud.mean(axis=0, dtype=np.float64)  # products of numbers far from 0 would lose digits
     x, y = points - origin, cloud - origin
     squares = x @ (-2.0 * y.T)
-    squares += np.einsum("ij,ij->i", x, x)[:, None]
-    squares += np.einsum("ij,ij->i", y, y)
+    squares += (1.0 - slack) * np.einsum("ij,ij->i", x, x)[:, None]
+    squares += (1.0 - slack) * np.einsum("ij,ij->i", y, y)
     return np.maximum(squares, 0.0, out=squares)

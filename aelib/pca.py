@@ -10,6 +10,8 @@ from aelib.blocks import check_cloud, checked_blocks
 from aelib.moments import Moments, measure_moments
 from aelib.partitions import Points, mapped
 
+_EQUAL = 1e-8  # loadings that differ by less may come in any order
+
 
 @dataclass(frozen=True, eq=False)
 class PrincipalAxes:
@@ -20,7 +22,8 @@ class PrincipalAxes:
     mean : array of float64, shape (d,)
         Mean of the cloud, the origin of the new coordinates.
     axes : array of float64, shape (k, d)
-        Orthonormal axes as rows, with falling variance. The largest loading of each is positive.
+        Orthonormal axes as rows, with falling variance. The largest loading of each is positive; of several that are
+        as large but for rounding, the first.
     variances : array of float64, shape (k,)
         Variance :math:`\lambda_k` of the cloud along each axis, with n - 1.
     total_variance : float
@@ -164,9 +167,15 @@ def principal_axes(cloud: Moments | Points, *, k: int | None = None) -> Principa
             if rank
             else "the cloud has no variance: all its points are the same."
         )
-    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
     total = float(np.trace(moments.covariance))
-    return PrincipalAxes(moments.mean, (axes * np.sign(largest))[:k], variances[:k].copy(), total)
+    return PrincipalAxes(moments.mean, (axes * _signs(axes))[:k], variances[:k].copy(), total)
+
+
+def _signs(axes: np.ndarray) -> Float[np.ndarray, "k 1"]:
+    """Return the signs of the largest loadings, of the first ones where rounding alone would choose among several."""
+    size = np.abs(axes)
+    first = (size >= (1.0 - _EQUAL) * size.max(axis=1, keepdims=True)).argmax(axis=1)
+    return np.sign(np.take_along_axis(axes, first[:, None], axis=1))
 
 
 def resolved_axes(
