@@ -136,9 +136,8 @@ constraints: $(READY)  ## resolve constraints.txt anew, to the newest versions t
 coverage: $(READY)  ## which lines and branches of aelib the tests run, in all their processes (many minutes)
 	@$(BIN)/coverage erase
 	@OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest --quiet -n logical --maxprocesses $(WORKERS) --dist loadfile \
-	  --no-loadscope-reorder tests aelib $(ARGS)
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report
+	  --no-loadscope-reorder tests aelib $(ARGS); status=$$?; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report || exit; exit $$status
 
 clean:  ## remove the virtual environment and the tools' caches (runs/ stays)
 	@rm -rf .venv .venv-backends .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist

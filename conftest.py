@@ -1,5 +1,6 @@
 """What holds for all tests: types and shapes are checked as functions run, and notebooks run without a warning."""
 
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -25,3 +26,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     if noise:
         pytest.fail(f"{item.nodeid} wrote to the standard error:\n{''.join(noise)}", pytrace=False)
     return result
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a worker save what coverage has seen before it says that it is done: one that then ends slowly is killed."""
+    coverage = sys.modules.get("coverage")
+    measured = coverage.Coverage.current() if coverage and hasattr(session.config, "workerinput") else None
+    if measured is not None:
+        measured.save()

@@ -20,7 +20,9 @@ import numpy as np
 from robustness.probes import probes
 
 ROOT = Path(__file__).resolve().parent.parent
-_CODE = "import sys; from robustness.probes import write; write(sys.argv[1], keras={}, one_core={})"
+_CODE = (
+    "import sys; from robustness.probes import write; write(sys.argv[1], keras={}, one_core={}, bfloat16={})"
+)
 
 
 class Setting(NamedTuple):
@@ -34,11 +36,14 @@ class Setting(NamedTuple):
         Environment variables.
     one_core : bool
         Whether the process has one core.
+    bfloat16 : bool
+        Whether convolutions in bfloat16 are possible; oneDNN has none for processors without AVX-512.
     """
 
     name: str
     environment: dict[str, str]
     one_core: bool = False
+    bfloat16: bool = True
 
 
 SETTINGS = (
@@ -46,8 +51,8 @@ SETTINGS = (
     Setting("one core", {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}, one_core=True),
     Setting("BLAS, AVX2", {"OPENBLAS_CORETYPE": "Haswell"}),
     Setting("BLAS, SSE", {"OPENBLAS_CORETYPE": "Nehalem"}),
-    Setting("oneDNN, AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
-    Setting("oneDNN, SSE", {"ONEDNN_MAX_CPU_ISA": "SSE41"}),
+    Setting("oneDNN, AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX2"}, bfloat16=False),
+    Setting("oneDNN, SSE", {"ONEDNN_MAX_CPU_ISA": "SSE41"}, bfloat16=False),
     Setting("Numba, any CPU", {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}),
 )
 
@@ -89,7 +94,7 @@ def compute(
     own = {"AELIB_CACHE": str(folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3"}
     if "NUMBA_CPU_NAME" in setting.environment:
         own["NUMBA_CACHE_DIR"] = str(folder / "numba")
-    command = [python, "-c", _CODE.format(keras, setting.one_core), str(path)]
+    command = [python, "-c", _CODE.format(keras, setting.one_core, setting.bfloat16), str(path)]
     subprocess.run(command, cwd=ROOT, env=os.environ | own | setting.environment, check=True)
     with np.load(path) as file:
         return dict(file)

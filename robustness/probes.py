@@ -284,13 +284,13 @@ def probes() -> list[Probe]:
     ]
 
 
-def write(path: str, *, keras: bool, one_core: bool) -> None:
+def write(path: str, *, keras: bool, one_core: bool, bfloat16: bool) -> None:
     """Compute all results and write them to an .npz file."""
     if one_core and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     found: dict[str, Any] = {}
     for probe in probes():
-        if keras or not probe.keras:
+        if (keras or not probe.keras) and (bfloat16 or "bfloat16" not in probe.name):
             found[probe.name] = probe.result()
             if probe.again is not None:
                 found[f"{probe.name}|again"] = probe.again()

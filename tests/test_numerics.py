@@ -66,11 +66,11 @@ KINDS = ("normal", "lattice", "copies", "constant", "flat")
 settings.register_profile(
     "numerics",
     settings.get_profile("aelib"),
-    max_examples=40,
+    max_examples=60,
     suppress_health_check=[HealthCheck.filter_too_much],
 )
 examples = settings(settings.get_profile("numerics"))
-few = settings(examples, max_examples=15)
+few = settings(examples, max_examples=25)
 
 
 @pytest.fixture(autouse=True)
@@ -534,7 +534,7 @@ def test_the_normal_law_follows_affine_maps(cloud):
     error = whitening_error(z, moved, size)
     close(v, u, error * (1 + u.max()))
     grown = np.linalg.slogdet(a)[1]
-    close(other.score_samples(moved) + grown, one.score_samples(z), error * (1 + len(z)) * (1 + d))
+    close(other.score_samples(moved) + grown, one.score_samples(z), error * (1 + math.sqrt(len(z)) + d))
 
 
 @examples
@@ -590,14 +590,14 @@ def close_draws(one, other, z, *, scale=1.0, eps=EPS):
         unit = (
             one.variances_ if hasattr(one, "mean_") else one.variances_ * np.square(np.ptp(z, axis=0)).max()
         )
-        assume((gaps(unit) > 1e-6 * unit[0]).all())
+        assume((gaps(unit) > 1e-3 * unit[0]).all())
         error = float((error / gaps(unit)).max() + (error / unit).max())
     else:
         error /= float(np.square(z - z.mean(axis=0)).mean())
     centre = z.mean(axis=0)
     far = float(np.linalg.norm(u - centre, axis=1).max())
     # Empirical laws are steep where points lie close: a quantile moves by what the points do, divided by few of them.
-    close(v, u, 8 * len(z) * (error * far + mean_error(reach(z), z, eps=eps)))
+    close(v, u, len(z) * (error * far + mean_error(reach(z), z, eps=eps)))
 
 
 @pytest.mark.parametrize("name", {**LAWS, **ORDERED})
@@ -658,14 +658,13 @@ def frechet(x, y):
 
 
 def frechet_error(x, y, size):
-    """Bound the error: that of the covariances, and of the roots of products that may be 0."""
-    error = sum(
-        scatter_error(size, cloud) / (len(cloud) - 1) + 2 * (size + 1) * mean_error(size, cloud)
-        for cloud in (x, y)
-    )
+    """Bound the error: that of the covariances, of the means, and of the roots of products that may be 0."""
+    d, step = x.shape[1], float(np.linalg.norm(x.mean(axis=0) - y.mean(axis=0)))
+    means = sum(math.sqrt(d) * mean_error(size, cloud) for cloud in (x, y))
+    error = sum(scatter_error(size, cloud) / (len(cloud) - 1) for cloud in (x, y))
     trace = sum(float(np.square(cloud - cloud.mean(axis=0)).sum()) / (len(cloud) - 1) for cloud in (x, y))
-    d = x.shape[1]
-    return 4 * d * error + 4 * d * math.sqrt(trace * (error + 64 * d * EPS * trace))
+    roots = 2 * d * math.sqrt(trace * (error + 2 * d * EPS * trace))
+    return 2 * d * error + (2 * step + means) * means + roots
 
 
 @few
@@ -696,13 +695,15 @@ def test_the_kernel_distance_knows_no_similarity(pair, scale):
 
     unit = math.sqrt(float(np.square(x - x.mean(axis=0)).mean()))
     size = (reach(x, y) * math.sqrt(x.shape[1]) + 4.0) / unit
-    far = float(np.square(np.concatenate([x, y]) - x.mean(axis=0)).sum(axis=1).max()) / unit**2
-    largest = (far / x.shape[1] + 1.0) ** 3
-    bound = largest * 64 * (len(x) + len(y)) * x.shape[1] * EPS * (1 + size) * (1 + 3 * math.sqrt(far))
+    far = math.sqrt(float(np.square(np.concatenate([x, y]) - x.mean(axis=0)).sum(axis=1).max())) / unit
+    largest = (far**2 / x.shape[1] + 1.0) ** 3
+    # Of the sums, and of coordinates in units of the real ones, by the kernel's slope.
+    own = 4 * (len(x) + len(y)) * EPS + 12 * EPS * (x.shape[1] + 4) * (1 + size) * (1 + far)
     value = kernel(x, y)
-    close(kernel(*(scale * (points @ turn.T + shift) for points in (x, y))), value, bound)
-    close(kernel(rng.permutation(x), rng.permutation(y)), value, bound)
-    close(kernel(x.astype(np.float32), y.astype(np.float32)), value, bound * EPS32 / EPS)
+    close(kernel(*(scale * (points @ turn.T + shift) for points in (x, y))), value, own * largest)
+    close(kernel(rng.permutation(x), rng.permutation(y)), value, own * largest)
+    if own * EPS32 / EPS < 0.1:  # else single precision has lost the cloud's form
+        close(kernel(x.astype(np.float32), y.astype(np.float32)), value, own * largest * EPS32 / EPS)
 
 
 @examples
