@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Int8
 from scipy.special import ndtri
 from scipy.stats import wasserstein_distance
+from threadpoolctl import threadpool_limits
 
 from aelib.blocks import check_points, checked_blocks
 from aelib.moments import Moments, measure_moments, part_moments
@@ -262,17 +263,19 @@ def frechet_distance(
     real, generated = _checked_pair(real, generated, least=4, draws=draws)
     if not isinstance(floor, str):
         _checked_pair(real, floor, least=4, draws=draws)
-    return _scores(
-        _frechet_statistic,
-        real,
-        generated,
-        floor=floor,
-        draws=draws,
-        random_state=random_state,
-        halved=_frechet_halved,
-        extrapolated=extrapolate,
-        chosen=_Chosen,
-    )[0]
+    # The many matrices of k x k are too small to be shared out: several threads take longer, most of it to wait.
+    with threadpool_limits(1, user_api="blas"):
+        return _scores(
+            _frechet_statistic,
+            real,
+            generated,
+            floor=floor,
+            draws=draws,
+            random_state=random_state,
+            halved=_frechet_halved,
+            extrapolated=extrapolate,
+            chosen=_Chosen,
+        )[0]
 
 
 _Sample: TypeAlias = Any  # Points or _Chosen
