@@ -363,7 +363,7 @@ def test_density_of_the_radius_is_normalised_and_0_outside():
 
 
 def test_impossible_laws_are_refused():
-    for b, d in ((0.0, 3), (np.nan, 3), (1.0, 0)):
+    for b, d in ((0.0, 3), (np.inf, 3), (np.nan, 3), (1.0, 0)):
         with pytest.raises(ValueError, match="b must be finite"):
             uniform_radius(b, d)
     with pytest.raises(ValueError, match=r"shape \(d, d\)"):
@@ -426,8 +426,19 @@ def test_impossible_distances_are_refused():
         nearest_distance(three, two)
     with pytest.raises(ValueError, match="points must have 2 components"):
         mahalanobis_distance(three, mean=np.zeros(2), covariance=np.eye(2))
-    with pytest.raises(ValueError, match="must be finite"):
-        nearest_distance(three, np.full((4, 3), np.nan))
+    hollow = np.full((4, 3), np.nan)
+    with pytest.raises(ValueError, match="cloud must be finite"):
+        nearest_distance(three, hollow)
+    with pytest.raises(ValueError, match="points must be finite"):
+        nearest_distance(hollow, three)
+    with pytest.raises(ValueError, match="points must be finite"):
+        mahalanobis_distance(hollow, mean=np.zeros(3), covariance=np.eye(3))
+    with pytest.raises(ValueError, match=r"points must have shape \(n, d\)"):
+        mahalanobis_distance(three[0], mean=np.zeros(3), covariance=np.eye(3))
+    with pytest.raises(ValueError, match="mean must be 3 finite numbers"):
+        mahalanobis_distance(three, mean=np.zeros(2), covariance=np.eye(3))
+    with pytest.raises(ValueError, match="centre must be 3 finite numbers"):
+        radii(three, centre=np.zeros(2))
     with pytest.raises(ValueError, match="own_rows must be 4 rows"):
         nearest_distance(three, three, own_rows=np.array([0, 1, 2, 4]))
     with pytest.raises(ValueError, match="another point"):

@@ -109,6 +109,18 @@ def test_core_forgets_outliers():
     np.testing.assert_array_equal(MultivariateNormal(core=1.0).fit(z).covariance_, plain.covariance_)
 
 
+@pytest.mark.parametrize("height", [0.5, 20.0])
+def test_core_of_a_cloud_in_a_plane_leaves_out_what_is_off_it(height):
+    rng = np.random.default_rng(9)
+    z = np.zeros((420, 3))
+    z[:, :2] = rng.normal(0, [3.0, 2.0], (420, 2))
+    z[:20] = [0.1, 0.1, height]  # near the middle, but for the direction in which the others do not vary
+    normal = MultivariateNormal(core=0.9).fit(z)
+    assert normal.axes_.shape == (2, 3)
+    np.testing.assert_allclose(normal.axes_[:, 2], 0, atol=1e-9)
+    assert normal.mean_[2] == 0
+
+
 def test_core_needs_more_points_than_dimensions():
     with pytest.raises(
         ValueError, match="a core of 0.5 of 12 points holds 6, but needs more than d \\+ 1 = 6"

@@ -2,8 +2,17 @@ import numpy as np
 import pytest
 from scipy.stats import kurtosis
 
+from aelib import mixtures
 from aelib.audits import copying_audit
-from aelib.mixtures import CellMixture, _mixed_by, _mode_deviation, _modes, _spike, _squares
+from aelib.mixtures import (
+    CellMixture,
+    _divide_by_scales,
+    _mixed_by,
+    _mode_deviation,
+    _modes,
+    _spike,
+    _squares,
+)
 from aelib.moments import measure_moments
 from aelib.pca import principal_axes
 
@@ -121,6 +130,40 @@ def test_a_mode_is_found_and_drawn():
     drawn = whitened(CellMixture(1e9).fit(x).sample(N, random_state=9), x)
     together, given = (np.corrcoef(np.square(p).T) for p in (drawn, whitened(x, x)))
     np.testing.assert_allclose(together, given, atol=0.05)
+
+
+def test_a_mode_of_leading_and_other_axes_is_drawn():
+    rng = np.random.default_rng(8)
+    y = rng.standard_normal((40_000, 1))
+    b = np.array([1, 1, -1, -1, 0, 0]) / 2
+    x = rng.standard_normal((40_000, 6)) * np.exp(0.5 * 0.8 * y * b) * np.arange(6, 0, -1)
+    drawn = whitened(CellMixture(1e9, n_leading=3).fit(x).sample(N, random_state=9), x)
+    together, given = (np.corrcoef(np.square(p).T)[:3, 3] for p in (drawn, whitened(x, x)))
+    # Axis 3 is not a leading one: its variance rises as those of the first two fall. More than a third of that is
+    # drawn; not all, since points farthest out are pulled in.
+    assert (np.sign(given) == [-1, -1, 1]).all()
+    assert together @ given > given @ given / 3
+
+
+def test_points_without_their_scales_have_mean_square_one():
+    rng = np.random.default_rng(15)
+    t = 0.5 * rng.standard_normal((5000, 1))
+    x = (np.exp(t) * rng.standard_normal((5000, 60))).astype(np.float32)
+    deviation = _divide_by_scales(x)
+    assert deviation == pytest.approx(0.5, rel=0.05)
+    np.testing.assert_allclose(np.square(x).mean(axis=0), 1, rtol=1e-3)
+    assert (
+        np.log(np.linalg.norm(x, axis=1)).std() < 0.2
+    )  # what chance gives means of 60 numbers, not 0.5 any longer
+
+
+def test_moments_of_squares_do_not_depend_on_the_blocks(monkeypatch):
+    x = np.random.default_rng(16).standard_t(5, (500, 12))
+    whole = mixtures._moments_of_squares(x, 3)
+    monkeypatch.setattr(mixtures, "_BLOCK", 77)
+    parts = mixtures._moments_of_squares(x, 3)
+    np.testing.assert_allclose(parts.mean, whole.mean)
+    np.testing.assert_allclose(parts.covariance, whole.covariance)
 
 
 def test_a_bent_cloud_is_drawn_bent():

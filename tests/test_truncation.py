@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.special import gammaln, logsumexp
 from scipy.stats import chi, truncnorm
 
 from aelib.ellipses import inside_all, pairwise_ellipses, share_inside_all
@@ -75,6 +76,29 @@ def test_ellipsoid_is_the_truncated_chi_law():
     assert found.variance_ratio == pytest.approx(square / 20, rel=1e-9)
 
 
+@pytest.mark.parametrize("level", [20.0, 5.0])
+def test_shares_too_small_for_floating_point_leave_exact_ratios(level):
+    def log_law(
+        nu,
+    ):  # of an even number of degrees of freedom: the sum of Poisson's probabilities from nu/2 on
+        k = np.arange(nu // 2, nu // 2 + 3000)
+        return logsumexp(k * np.log(level**2 / 2) - level**2 / 2 - gammaln(k + 1))
+
+    found = normal_truncation("ellipsoid", level, d=2000)
+    assert found.share == 0
+    assert found.variance_ratio == pytest.approx(np.exp(log_law(2002) - log_law(2000)), rel=1e-9)
+    # In so many dimensions nearly all lies near the border.
+    assert found.radius_ratio == pytest.approx(np.sqrt(found.variance_ratio), rel=1e-3)
+
+
+def test_levels_in_single_precision_are_those_of_the_same_numbers():
+    u = NORMAL[5][:200].astype(np.float32)
+    for limit in LIMITS:
+        np.testing.assert_allclose(
+            limit_levels(u, limit), limit_levels(u.astype(np.float64), limit), rtol=1e-14
+        )
+
+
 def test_in_two_dimensions_one_pair_is_the_ellipsoid():
     np.testing.assert_allclose(
         normal_truncation("pairs", 1.7, d=2), normal_truncation("ellipsoid", 1.7, d=2), rtol=1e-8
@@ -127,6 +151,9 @@ def test_none_and_one_accepted():
     found = measure_truncation(CLOUD.astype(np.float32), none)
     assert np.isfinite(found.radius_ratio)
     assert np.isnan(found.variance_ratio)
+    none[9] = True
+    two = measure_truncation(CLOUD, none).variance_ratio
+    assert two == pytest.approx(np.square(CLOUD[7] - CLOUD[9]).sum() / 2 / np.trace(np.cov(CLOUD.T)))
 
 
 def test_bad_input_is_refused():
