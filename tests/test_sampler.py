@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 from sklearn.exceptions import NotFittedError
+from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import cross_val_score
+from sklearn.utils import get_tags
 
 from aelib.laws import MultivariateNormal, SphereShell
 from aelib.limits import EllipseLimited
@@ -25,6 +27,10 @@ def test_the_global_generator_is_left_alone():
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     MultivariateNormal().fit(CLOUD).sample(5)
     np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_scikit_learn_takes_samplers_for_density_estimators():
+    assert get_tags(MultivariateNormal()).estimator_type == get_tags(GaussianMixture()).estimator_type
 
 
 def test_what_cannot_be_drawn_or_scored_is_refused():
