@@ -6,7 +6,7 @@ from KDEpy import FFTKDE
 from matplotlib.path import Path
 from scipy import stats
 
-from aelib import ellipses
+from aelib import ellipses, partitions
 from aelib.ellipses import (
     Ellipses,
     contour_departure,
@@ -103,8 +103,9 @@ def test_share_inside_all_of_256_components_has_the_published_values():
 
 
 def test_share_inside_all_refuses_one_component():
-    with pytest.raises(ValueError, match="at least 2"):
-        share_inside_all(3.0, 1)
+    for n_sigma, d in ((3.0, 1), (np.inf, 3), (-1.0, 3), (np.nan, 3)):
+        with pytest.raises(ValueError, match="at least 2"):
+            share_inside_all(n_sigma, d)
 
 
 # ellipses
@@ -137,6 +138,50 @@ def test_the_two_constructions_trace_the_same_ellipse():
     ours = pairwise_ellipses(mean, covariance, n_sigma=3).outline()
     np.testing.assert_allclose(source, ours, atol=1e-13)
     np.testing.assert_allclose(squares(source, mean, covariance), 9.0, rtol=1e-12)
+
+
+def test_an_outline_runs_round_its_own_ellipse_once():
+    several = pairwise_ellipses(np.array([1.0, -3.0, 5.0]), np.diag([4.0, 1.0, 9.0]), n_sigma=2)
+    line = several.outline(1, n_points=13)
+    assert line.shape == (13, 2)
+    t = np.arange(13) * np.pi / 6
+    # Plane (0, 2): the long half-axis, 6, stands upright, so the trace begins at the top and turns left.
+    np.testing.assert_allclose(line, np.stack([1 - 4 * np.sin(t), 5 + 6 * np.cos(t)], axis=1), atol=1e-12)
+    assert len(several.outline()) == 181
+
+
+def test_axis_ratios_of_an_ellipse_a_circle_a_segment_and_a_point():
+    covariance = np.diag([4.0, 1.0, 1.0, 0.0, 0.0])
+    pairs = [(0, 1), (1, 2), (0, 3), (3, 4)]
+    ratios = pairwise_ellipses(np.zeros(5), covariance, n_sigma=2, pairs=pairs).axis_ratio
+    np.testing.assert_allclose(ratios, [0.5, 1, 0, 1])
+
+
+def test_single_precision_and_constant_components_make_the_same_ellipse():
+    mean, sigma = np.array([1.1, 2.2], dtype=np.float32), np.array([0.3, 0.7], dtype=np.float32)
+    found, wide = (
+        ellipse_from_correlation(mean.astype(t), sigma.astype(t), 0.3, n_sigma=1.5)
+        for t in (np.float32, np.float64)
+    )
+    assert found.centre.dtype == found.half_axes.dtype == np.float64
+    np.testing.assert_allclose(found.half_axes, wide.half_axes, rtol=1e-15)
+    assert (found.i.tolist(), found.j.tolist()) == ([0], [1])
+    segment = ellipse_from_correlation(np.zeros(2), np.array([2.0, 0.0]), 0.3, n_sigma=1)
+    np.testing.assert_allclose(segment.half_axes, [[2, 0]], atol=1e-15)
+    covariance = np.diag(sigma) @ np.array([[1, 0.3], [0.3, 1]], dtype=np.float32) @ np.diag(sigma)
+    narrow, wide = (
+        pairwise_ellipses(mean.astype(t), covariance.astype(t), n_sigma=1) for t in (np.float32, np.float64)
+    )
+    assert narrow.centre.dtype == narrow.half_axes.dtype == np.float64
+    np.testing.assert_array_equal(narrow.half_axes, wide.half_axes)
+
+
+@pytest.mark.parametrize("angle", np.linspace(-89, 90, 9))
+def test_angles_of_turned_ellipses_come_back(angle):
+    turn = np.radians(angle)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    found = pairwise_ellipses(np.zeros(2), rotation @ np.diag([4.0, 1.0]) @ rotation.T, n_sigma=1)
+    assert np.degrees(found.angle[0]) == pytest.approx(angle)
 
 
 def test_the_source_s_half_axes_for_unit_variances():
@@ -174,7 +219,7 @@ def test_chosen_planes_are_those_asked_for(rng):
     assert len(pairwise_ellipses(np.zeros(256), np.eye(256), n_sigma=1)) == 32_640
 
 
-@pytest.mark.parametrize("pairs", [[(0, 0)], [(0, 3)], [(-1, 1)]])
+@pytest.mark.parametrize("pairs", [[(0, 0)], [(0, 3)], [(-1, 1)], [(1, 2), (2, 2)]])
 def test_impossible_pairs_are_refused(pairs):
     with pytest.raises(ValueError, match=r"components in 0 \.\.\. 2"):
         pairwise_ellipses(np.zeros(3), np.eye(3), n_sigma=1, pairs=pairs)
@@ -206,6 +251,38 @@ def test_impossible_correlations_are_refused():
 
 
 # counting inside
+
+
+def test_no_ellipse_holds_every_point_and_counts_none():
+    none = pairwise_ellipses(np.zeros(1), np.eye(1), n_sigma=1)
+    z = np.ones((4, 1))
+    assert len(empirical_coverage(z, none)) == len(none) == 0
+    assert inside_all(z, none).tolist() == [True] * 4
+
+
+def test_ellipses_far_from_each_other_do_not_widen_each_other():
+    """A border is wide by the rounding of its own ellipse's numbers, not of those of all."""
+    covariance, mean = np.diag([1e-12, 1e-12, 1.0, 1.0]), np.array([0.0, 0.0, 1e6, 1e6])
+    ellipses = pairwise_ellipses(mean, covariance, n_sigma=1)
+    z = np.array([[0, 1.5e-6, 1e6, 1e6], [0, 0.5e-6, 1e6, 1e6]])
+    assert empirical_coverage(z, ellipses)[0] == 0.5
+
+
+def test_points_are_numbered_across_parts(rng, monkeypatch):
+    monkeypatch.setattr(ellipses, "_POINTS", 7)
+    monkeypatch.setattr(partitions, "_LEAST_ROWS", 10)
+    monkeypatch.setattr(partitions, "n_cores", lambda: 3)
+    z = cloud(rng, 100, 4)
+    found = pairwise_ellipses(*moments(z), n_sigma=1.5)
+    inside = inside_all(z, found)
+    for k in range(6):
+        one = pairwise_ellipses(*moments(z), n_sigma=1.5, pairs=np.array([[found.i[k], found.j[k]]]))
+        assert empirical_coverage(z, found)[k] == inside_all(z, one).mean()
+        assert not (inside & ~inside_all(z, one)).any()
+    z[77, 2] = np.nan
+    for measure in (lambda: empirical_coverage(z, found), lambda: plane_density(z[:, 1:3])):
+        with pytest.raises(ValueError, match="component [12] of point 77 is nan"):
+            measure()
 
 
 @pytest.mark.parametrize(("n", "d"), [(3000, 6), (5, 6), (40, 20)])
@@ -367,10 +444,37 @@ def test_density_refuses_what_it_cannot_estimate(rng):
         plane_density(np.append(points, [[np.inf, 0.0]], axis=0))
     with pytest.raises(ValueError, match="grid must be"):
         plane_density(points, grid=1)
-    with pytest.raises(ValueError, match="bandwidth must be"):
-        plane_density(points, bandwidth=0.0)
+    for bandwidth in (0.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="bandwidth must be"):
+            plane_density(points, bandwidth=bandwidth)
     with pytest.raises(ValueError, match="take the outermost points off"):
         plane_density(points, bandwidth=1e-3)
+
+
+def test_the_smallest_clouds_and_grids_have_a_density():
+    triangle = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    density = plane_density(triangle, grid=60)
+    assert exact(density, triangle, step=4) < 0.01
+    two = plane_density(triangle, grid=2)
+    assert two.density.shape == (2, 2)
+    corners = np.stack([two.x.ravel(), two.y.ravel()], axis=1)
+    kde = stats.gaussian_kde(triangle.T, bw_method=two.bandwidth)
+    np.testing.assert_allclose(two.density.ravel(), kde(corners.T), atol=1e-3 * kde(triangle.T).max())
+
+
+def test_a_grid_reaches_four_bandwidths_beyond_the_outermost_points(rng):
+    points = cloud(rng, 300, 2)
+    density = plane_density(points, bandwidth=0.3)
+    u, v = np.linalg.solve(density.frame, (points - density.centre).T)
+    ends = [density.u[0], density.u[-1], density.v[0], density.v[-1]]
+    np.testing.assert_allclose(ends, [u.min() - 1.2, u.max() + 1.2, v.min() - 1.2, v.max() + 1.2], rtol=1e-9)
+
+
+def test_between_grid_points_a_density_is_bilinear(rng):
+    points = cloud(rng, 200, 2)
+    density = plane_density(points, grid=20)
+    middle = (density.x[3:5, 7:9].mean(), density.y[3:5, 7:9].mean())
+    assert density.at(np.array([middle]))[0] == pytest.approx(density.density[3:5, 7:9].mean())
 
 
 # contours
@@ -429,9 +533,24 @@ def test_levels_and_contours_refuse_the_impossible(rng):
             highest_density_levels(density, points, [share])
     with pytest.raises(ValueError, match="n at least 1"):
         highest_density_levels(density, points[:0], [0.5])
+    with pytest.raises(ValueError, match="points must be finite"):
+        highest_density_levels(density, np.full((3, 2), np.nan), [0.5])
     for level in (0.0, np.nan, density.density.max()):
         with pytest.raises(ValueError, match="below the highest density"):
             contour_lines(density, level)
+
+
+def test_lines_come_in_the_order_of_their_areas():
+    """The level x² + y² = r² of two cones far apart, the larger one not the first in the grid."""
+    u = np.linspace(-10, 10, 401)
+    small, large = np.hypot(u[:, None] + 5, u), np.hypot(u[:, None] - 4, u)
+    height = np.maximum(np.maximum(2 - small, 0), np.maximum(4 - large, 0))
+    density = ellipses.PlaneDensity(u, u, height, np.zeros(2), np.eye(2), 0.1, 1)
+    lines = contour_lines(density, 1.0)
+    areas = [ellipses._area(line) for line in lines]
+    np.testing.assert_allclose(areas, [np.pi * 9, np.pi], rtol=0.01)
+    assert lines[0][:, 0].mean() > 0 > lines[1][:, 0].mean()
+    assert ellipses._area(lines[0] + 1e6) == pytest.approx(areas[0], rel=1e-6)
 
 
 # departures
@@ -476,6 +595,21 @@ def test_departure_agrees_with_the_traced_contour(rng, law):
     assert departure.value == pytest.approx(np.sqrt(np.mean((traced - 1) ** 2)), rel=0.05)
     assert departure.value**2 == pytest.approx(departure.size**2 + departure.shape**2)
     assert departure.p_value == 0.01 and departure.law is law
+    np.testing.assert_allclose(np.degrees(departure.angle), np.arange(0, 360, 3))
+
+
+def test_a_law_s_own_values_count_as_just_as_far(rng, law):
+    points = cloud(rng, 1000, 2)
+    value = contour_departure(points, law).value
+    same = ellipses.DepartureLaw(1000, 0.8, 100, np.array([0.0, value, 9.0]), 1.0)
+    assert contour_departure(points, same).p_value == 3 / 4
+
+
+def test_a_law_takes_as_few_as_twenty_points_and_99_draws(rng):
+    small = departure_law(20, 0.8, grid=30, random_state=1)
+    assert (small.n, len(small.values), small.grid) == (20, 99, 30)
+    with pytest.raises(ValueError, match="at least 20 and draws at least 19, not 20 and 18"):
+        departure_law(20, 0.8, draws=18, random_state=1)
 
 
 def test_departure_does_not_depend_on_the_plane_s_axes(rng, law):
