@@ -252,8 +252,11 @@ def test_dominant_components_stand_out_by_width_or_by_centre(rng):
     outliers = size > np.percentile(size, 75) + 1.5 * stats.iqr(size)
     assert set(dominant_components(fits)) == set(np.flatnonzero(outliers))
     assert len(dominant_components(fits, whiskers=100.0)) == 0
-    with pytest.raises(ValueError, match="whiskers must be finite"):
-        dominant_components(fits, whiskers=-1.0)
+    bare = size > np.percentile(size, 75)
+    assert set(dominant_components(fits, whiskers=0.0)) == set(np.flatnonzero(bare))
+    for whiskers in (-1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="whiskers must be finite"):
+            dominant_components(fits, whiskers=whiskers)
 
 
 # Laws of the radius
@@ -386,6 +389,8 @@ def test_share_outside_counts_components(rng, cloud):
     points = rng.uniform(-8, 8, (50, 6))
     slow = [np.mean([not low[j] <= x[j] <= high[j] for j in range(6)]) for x in points]
     np.testing.assert_allclose(share_outside(points, low=low, high=high), slow)
+    with pytest.raises(ValueError, match="high must be 6 finite numbers"):
+        share_outside(points, low=low, high=high[:3])
     with pytest.raises(ValueError, match="low must be 6 finite numbers"):
         share_outside(points, low=low[:3], high=high)
 
@@ -403,6 +408,8 @@ def test_mahalanobis_distance_of_a_singular_covariance(rng):
     np.testing.assert_allclose(found, slow, rtol=1e-4)
     off = mahalanobis_distance(z + rng.normal(size=12), mean=mean, covariance=covariance)
     assert np.isinf(off).all()
+    both = mahalanobis_distance(np.concatenate([z[:5], z[:5] + 1.0]), mean=mean, covariance=covariance)
+    assert np.isinf(both).tolist() == [False] * 5 + [True] * 5
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])
