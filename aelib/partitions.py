@@ -1,7 +1,7 @@
 """Rows in partitions: measured where they lie and merged, or mapped one by one.
 
-A NumPy array is cut into a few partitions, one thread each. A Dask array has its own, on the workers of a cluster or
-on the threads of this process; only the partial results travel. What is measured this way is written once for both.
+A NumPy array is cut into a few partitions, which the cores share. A Dask array has its own, on the workers of a cluster
+or on the threads of this process; only the partial results travel. What is measured this way is written once for both.
 """
 
 import sys
@@ -22,7 +22,8 @@ Points: TypeAlias = Float[Any, "..."]
 
 Partial = TypeVar("Partial")
 
-_LEAST_ROWS = 2048  # of a thread's partition
+_LEAST_ROWS = 2048  # of a partition
+_MOST_PARTS = 16  # whatever the number of cores, so that it does not change the last digits of sums
 _MERGED_AT_ONCE = 8
 
 
@@ -90,7 +91,7 @@ def merged(
     """
     if is_partitioned(rows):
         return _merged_by_dask(measure, rows, merge, along, whole)
-    n_parts = max(1, min(n_cores(), len(rows) // _LEAST_ROWS))
+    n_parts = max(1, min(_MOST_PARTS, len(rows) // _LEAST_ROWS))
     if n_parts == 1:
         return measure(rows, 0, *along, *whole)
     edges = np.linspace(0, len(rows), n_parts + 1).astype(int).tolist()
@@ -99,7 +100,7 @@ def merged(
         return measure(rows[low:high], low, *(each[low:high] for each in along), *whole)
 
     # A thread per part with its own small products is faster than small products on all threads, one after the other.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_parts) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(min(n_cores(), n_parts)) as pool:
         return reduce(merge, pool.map(lambda edge: part(*edge), pairwise(edges)))
 
 

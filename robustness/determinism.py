@@ -49,7 +49,7 @@ class Setting(NamedTuple):
 SETTINGS = (
     Setting("new process", {}),
     Setting("one core", {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}, one_core=True),
-    Setting("BLAS, AVX2", {"OPENBLAS_CORETYPE": "Haswell"}),
+    Setting("BLAS, AVX", {"OPENBLAS_CORETYPE": "Sandybridge"}),
     Setting("BLAS, SSE", {"OPENBLAS_CORETYPE": "Nehalem"}),
     Setting("oneDNN, AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX2"}, bfloat16=False),
     Setting("oneDNN, SSE", {"ONEDNN_MAX_CPU_ISA": "SSE41"}, bfloat16=False),
