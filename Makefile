@@ -20,6 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 READY := .venv/.ready
 BACKENDS_READY := .venv-backends/.ready
+BENCH_READY := .venv-bench/.ready
 BACKEND_TESTS := tests/test_backend.py tests/test_model.py tests/test_training.py tests/test_codec.py
 
 .PHONY: help venv run sweep test test-backends chromium lint lab explore site fuzz mutants determinism bench student solved store checkpoint data-check constraints coverage clean
@@ -106,8 +107,17 @@ mutants: $(READY)  ## make small mistakes in the library and see whether the tes
 determinism: $(READY)  ## what comes out the same, bit for bit, in other processes and as on other processors (some minutes)
 	@$(BIN)/python -m robustness.determinism $(ARGS)
 
-bench: $(READY)  ## speed and memory beside the tools that one would pick instead (some minutes)
-	@$(BIN)/python -m benchmarks
+# An OpenBLAS that is told which kernels to take would not show what this processor can do.
+bench: $(BENCH_READY)  ## speed beside the tools that one would pick instead, in their own environment (some minutes; ARGS=--publish)
+	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python -m benchmarks $(ARGS)
+
+# With pip, as .venv-backends. A peer that cannot be installed is missing from the comparison, which says so.
+$(BENCH_READY): pyproject.toml constraints.txt
+	@echo "setting up .venv-bench (some minutes the first time)"
+	@$(PYTHON) -m venv .venv-bench
+	@pip() { .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) "$$@"; }; \
+	  pip -e '.[dev,bench]' || { echo "not all peers can be installed: going on without them" >&2; pip -e '.[dev]'; }
+	@touch $@
 
 student: $(READY)  ## the notebooks without the solutions, in a folder that works on its own: build/student
 	@$(BIN)/python -m aelib edition student $(ARGS)
@@ -130,7 +140,8 @@ constraints: $(READY)  ## resolve constraints.txt anew, to the newest versions t
 	@{ sed -n '/^#/p' constraints.txt; \
 	   $(BIN)/uv pip compile --quiet --upgrade --extra dev --python-version 3.11 --python-platform linux \
 	     --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml; \
-	   grep -E '^(jax|jaxlib|mpmath|sympy|torch)==' constraints.txt; } > .constraints.new  # pip's, for test-backends
+	   grep -E '^(jax|jaxlib|mpmath|sympy|torch|annotated-types|prdc|pydantic|pydantic-core|pythae|typing-inspection)==' constraints.txt; \
+	} > .constraints.new  # the last are pip's, for test-backends and bench
 	@mv .constraints.new constraints.txt
 
 coverage: $(READY)  ## which lines and branches of aelib the tests run, in all their processes (many minutes)
@@ -140,6 +151,6 @@ coverage: $(READY)  ## which lines and branches of aelib the tests run, in all t
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report || exit; exit $$status
 
 clean:  ## remove the virtual environment and the tools' caches (runs/ stays)
-	@rm -rf .venv .venv-backends .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist
+	@rm -rf .venv .venv-backends .venv-bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist
 	@find aelib tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
 	@find notebooks -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
