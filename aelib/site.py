@@ -403,6 +403,7 @@ def _write_pages(material: Material, folder: Path, script: str) -> None:
         "tryit": json.loads(script[script.index("{") : script.rindex("}") + 1]) if script else None,
         "size": len(script),
         "sweep": _describe_sweep(SWEEP, folder / "pictures" / "sweep") if SWEEP.exists() else None,
+        "benchmarks": (PAGES / "_static" / "bench.md").exists(),
         "factors": faces.factor_table(),
         "card": card.read_text(encoding="utf-8") if card.exists() else "",
         "network": files.read_json(material.checkpoint / _CHECKPOINT),

@@ -156,8 +156,11 @@ def summarised(data: Mapping[str, Any]) -> str:
         f"- NOT MET: {row['what']}, {row['beside']}: {said(row['median'])} {row['unit']}" for row in missed
     ]
     lines += [f"- Not installed, so not compared: {', '.join(missing)}"] if missing else []
-    text = f"{circumstances(data)}\n\n{len(held) - len(missed)} of {len(held)} goals are met."
-    return "\n\n".join([text, "\n".join(lines)]) if lines else text
+    picture = f"![How many times as fast as each peer](docs/_static/{FIGURE})"
+    met = f"{len(held) - len(missed)} of {len(held)} goals are met: [the whole table](docs/_static/{TABLE})."
+    return "\n\n".join(
+        ["### Beside other tools", picture, circumstances(data), met, *filter(None, ["\n".join(lines)])]
+    )
 
 
 def draw_ratios(rows: Sequence[Row], path: Path) -> None:
