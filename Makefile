@@ -23,7 +23,7 @@ BACKENDS_READY := .venv-backends/.ready
 BENCH_READY := .venv-bench/.ready
 BACKEND_TESTS := tests/test_backend.py tests/test_model.py tests/test_training.py tests/test_codec.py
 
-.PHONY: help venv run sweep test test-backends chromium lint lab explore site fuzz mutants determinism bench student solved store checkpoint data-check constraints coverage clean
+.PHONY: help venv run sweep test test-backends chromium lint lab explore site fuzz faults mutants determinism bench student solved store checkpoint data-check constraints coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -100,6 +100,9 @@ site: $(READY)  ## pages to read, in build/site (RUN=NAME: in that run's folder)
 
 fuzz: $(READY)  ## spoil thousands of files for every loader and see what comes of it (many minutes: ARGS="--tries 200")
 	@$(BIN)/python -m robustness.fuzz $(ARGS)
+
+faults: $(READY)  ## kill, interrupt and resume every long job, at random moments (long: ARGS="--times 6 --only training")
+	@$(BIN)/python -m robustness.faults $(ARGS)
 
 mutants: $(READY)  ## make small mistakes in the library and see whether the tests notice (ARGS="moments --sample 100": some of them)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m robustness.mutants $(ARGS)

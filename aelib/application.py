@@ -14,7 +14,7 @@ from papermill.parameterize import parameterize_notebook
 
 from aelib import files
 from aelib.parameters import declared_parameters, read_profile
-from aelib.record import RUNS
+from aelib.record import RUNS, used_checkpoint
 from aelib.runs import absolute_source
 from aelib.series import NOTEBOOKS
 
@@ -71,8 +71,8 @@ def _of_run(run: Path | str) -> dict[str, Any]:
     }
     if (folder / "data.json").is_file():
         values["images"] = _entry(folder / "data.json", "source")
-    if (folder / "checkpoint.json").is_file():
-        values["checkpoint"] = str((folder / _entry(folder / "checkpoint.json", "folder")).resolve())
+    if used := used_checkpoint(folder):
+        values["checkpoint"] = str(used)
     return values
 
 

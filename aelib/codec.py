@@ -1,5 +1,6 @@
 """Between images and z-points: encode, decode, reconstruct, for any number of them."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,6 +22,9 @@ from aelib.cache import cache_folder
 from aelib.images import Images
 from aelib.model import Autoencoder, AutoencoderConfig, build, check_images, check_int, describe_images
 from aelib.partitions import Points, is_partitioned, mapped
+
+_CHECKSUM = "sha256"
+"""Where the description of z-points has the SHA-256 of their file."""
 
 
 def encode(
@@ -44,8 +48,9 @@ def encode(
         by its workers, each of which builds the network once.
     path : path-like or None
         A `.npy` file to write the z-points to, with a description in a `.json` file of the same name. If the file
-        is there already and was made from the same images by the same model, it is used as it is; if the cache folder
-        has them, they are copied from there. None returns the z-points in memory.
+        is there already, is whole and was made from the same images by the same model, it is used as it is; if the
+        cache folder has them, they are copied from there. If another process is writing it, wait for it. None returns
+        the z-points in memory.
     keep : bool
         Whether the z-points of `Images` are taken from the cache folder and, without a path, kept there. Those of an
         array never are.
@@ -87,12 +92,9 @@ def encode(
     place = _place_in_cache(description) if path is None else Path(path)
     if place.suffix != ".npy":
         raise ValueError(f"path must end in .npy, not {place.name!r}.")
-    if path is None:
-        _keep(place, batches, description)
-    elif not _is_there(place, description):
-        kept = _place_in_cache(description)
-        known = keep and isinstance(images, Images) and _is_there(kept, description)
-        _write(place, iter([np.load(kept, mmap_mode="r")]) if known else batches, description)
+    if path is not None and keep and isinstance(images, Images):
+        batches = _from_cache(description, otherwise=batches)
+    _keep(place, batches, description)
     return np.load(place, mmap_mode=None if path is None else "r")
 
 
@@ -340,21 +342,43 @@ def _place_in_cache(description: dict[str, Any]) -> Path:
 
 def _is_there(path: Path, description: dict[str, Any]) -> bool:
     try:
-        if files.read_json(path.with_suffix(".json")) != description:
+        found = files.read_json(path.with_suffix(".json"))
+        if not isinstance(found, dict) or {**found, _CHECKSUM: None} != {**description, _CHECKSUM: None}:
             return False
         files.map_array(path, (description["n"], description["z_dim"]), np.float32)
-    except (OSError, ValueError):
+        return bool(found[_CHECKSUM] == _sha256(path))
+    except (OSError, ValueError, KeyError):
         return False  # not there, or no whole file: it is written anew
-    return True
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _from_cache(description: dict[str, Any], *, otherwise: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the z-points that the cache folder has, or else those that are encoded now."""
+    kept = _place_in_cache(description)
+    if _is_there(kept, description):
+        yield np.load(kept, mmap_mode="r")
+    else:
+        yield from otherwise
 
 
 def _keep(place: Path, batches: Iterator[np.ndarray], description: dict[str, Any]) -> None:
-    """Write z-points to the cache, if no other process has or does: two notebooks often want the same."""
-    if not _is_there(place, description):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_suffix(".lock")):
+    """Write z-points, if no other process has or does: two notebooks often want the same."""
+    if _is_there(place, description):
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = place.with_name(f".{place.stem}.lock")
+    with FileLock(lock):
+        try:
             if not _is_there(place, description):
+                files.remove_leftovers(place)
                 _write(place, batches, description)
+        finally:
+            with contextlib.suppress(OSError):  # where open files cannot be removed it stays
+                lock.unlink()
 
 
 def _write(path: Path, batches: Iterator[np.ndarray], description: dict[str, Any]) -> None:
@@ -365,4 +389,6 @@ def _write(path: Path, batches: Iterator[np.ndarray], description: dict[str, Any
         np.lib.format.write_array_header_1_0(file, header)
         for batch in batches:
             file.write(np.ascontiguousarray(batch, "<f4").data)
-    files.write_json(path.with_suffix(".json"), description)
+        file.flush()
+        checksum = _sha256(temporary)
+    files.write_json(path.with_suffix(".json"), {**description, _CHECKSUM: checksum})

@@ -291,13 +291,29 @@ def _list_folder(folder: Path) -> ImageFiles:
         listed += [inner + name for name in found if _is_image(inner + name)]
     listed += [os.path.relpath(error.filename, folder).replace(os.sep, "/") + "/" for error in closed]
     names = tuple(sorted(listed))
+    bar = tqdm(names, desc="listing files", unit="file", delay=2, leave=False)
+    stamps = tuple(_stamp(folder / name) for name in bar)
+
+    def read(k: int) -> bytes:
+        try:
+            return _read_file(folder / names[k])
+        finally:
+            _check_unchanged(folder / names[k], stamps[k])
 
     @contextmanager
     def opened() -> Iterator[Callable[[int], bytes]]:
-        yield lambda k: _read_file(folder / names[k])
+        yield read
 
-    bar = tqdm(names, desc="listing files", unit="file", delay=2, leave=False)
-    return ImageFiles(names=names, stamps=tuple(_stamp(folder / name) for name in bar), opened=opened)
+    return ImageFiles(names=names, stamps=stamps, opened=opened)
+
+
+def _check_unchanged(path: Path, stamp: str) -> None:
+    """Refuse what was read of a file that is gone, or another one, since it was listed.
+
+    A cache is named by the stamps: it must not hold other pixels, nor miss a file because a disk was away for a moment.
+    """
+    if _stamp(path) != stamp:
+        raise OSError(f"{path} was changed, moved or removed while it was being read: try again.")
 
 
 def _stamp(path: Path) -> str:
@@ -322,11 +338,20 @@ def _list_zip(path: Path) -> ImageFiles:
     with open_zip(path) as archive:
         members = [member for member in archive.infolist() if _is_image(member.filename)]
     members.sort(key=lambda member: member.filename)
+    stamp = _stamp(path)
 
     @contextmanager
     def opened() -> Iterator[Callable[[int], bytes]]:
         with open_zip(path) as archive:
-            yield lambda k: read_member(archive, members[k])
+
+            def read(k: int) -> bytes:
+                try:
+                    return read_member(archive, members[k])
+                except UnreadableImageError:
+                    _check_unchanged(path, stamp)
+                    raise
+
+            yield read
 
     return ImageFiles(
         names=tuple(member.filename for member in members),

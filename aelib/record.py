@@ -44,6 +44,8 @@ from aelib.series import ROOT, SCRATCH
 RUNS = ROOT / "runs"
 RUN_RECORD = "run.json"
 CLAIMS_RECORD = "claims.json"
+CHECKPOINT_REFERENCE = "checkpoint.json"
+"""Of a run: which network it used. A checkpoint's own record has the same name."""
 
 STATES = ("waiting", "running", "done", "failed")
 """What may be the matter with a notebook of a run. A killed run leaves "running"."""
@@ -313,6 +315,41 @@ def digest(notebook: Path) -> str:
     cells = read_notebook(notebook).cells
     code = [cell.source for cell in cells if cell.cell_type == "code"]
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
+
+
+def used_checkpoint(folder: Path) -> Path | None:
+    """Find the network of a run, which its `checkpoint.json` names.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The run's folder.
+
+    Returns
+    -------
+    pathlib.Path or None
+        Folder of the checkpoint; None if the run has not got so far.
+
+    Raises
+    ------
+    ValueError
+        If there is another network in that place than the run used, or none.
+    """
+    path = folder / CHECKPOINT_REFERENCE
+    if not path.exists():
+        return None
+    reference = files.read_json(path)
+    try:
+        place = (folder / reference["folder"]).resolve()
+        there = files.read_json(place / CHECKPOINT_REFERENCE)["model_sha256"]
+        if there != reference["model_sha256"]:
+            raise ValueError(f"{place} holds another network")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} does not lead to the network of its run ({error}): it was edited, or the network was moved or "
+            "trained anew. --resume writes it again."
+        ) from error
+    return place
 
 
 def note_versions(folder: Path) -> None:

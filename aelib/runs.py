@@ -412,8 +412,9 @@ def _execute_all(
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             error=error,
         )
-        run = _noted(run, path.stem, ended, folder)
+        # First the claims: a run that is killed here must not be done without them.
         records.write_claims(folder, records.gather_claims(folder))
+        run = _noted(run, path.stem, ended, folder)
         yield Outcome(path.stem, executed, seconds, error)
 
 

@@ -31,7 +31,16 @@ from aelib.cache import cache_folder
 from aelib.claims import CLAIMS, MIME, Verdict
 from aelib.decoding import readable
 from aelib.parameters import read_notebook
-from aelib.record import CLAIMS_RECORD, RUNS, ClaimRecord, RunRecord, read_claims, read_run, shown_claims
+from aelib.record import (
+    CLAIMS_RECORD,
+    RUNS,
+    ClaimRecord,
+    RunRecord,
+    read_claims,
+    read_run,
+    shown_claims,
+    used_checkpoint,
+)
 from aelib.series import NOTEBOOKS, ROOT
 
 PACKAGE = ROOT / "aelib"
@@ -153,9 +162,8 @@ class Material:
     @property
     def checkpoint(self) -> Path:
         """Folder of the network."""
-        reference = _read_if_there(self.run, _CHECKPOINT, dict)
-        if self.run and reference:
-            return self.run / str(reference.get("folder", ""))
+        if self.run and (used := used_checkpoint(self.run)):
+            return used
         trained = self.run / "checkpoint" if self.run else _SHIPPED
         return trained if trained.exists() else _SHIPPED
 

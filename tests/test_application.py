@@ -22,7 +22,9 @@ def run(tmp_path):
     asked = {"images": "photos:/pictures", "n_images": 500, "seed": 3, "few": 7}
     (folder / "parameters.yaml").write_text(yaml.safe_dump(asked))
     (folder / "data.json").write_text(json.dumps({"source": "photos:/pictures"}))
-    (folder / "checkpoint.json").write_text(json.dumps({"folder": "checkpoint"}))
+    (folder / "checkpoint").mkdir()
+    (folder / "checkpoint" / "checkpoint.json").write_text(json.dumps({"model_sha256": "abc"}))
+    (folder / "checkpoint.json").write_text(json.dumps({"folder": "checkpoint", "model_sha256": "abc"}))
     return folder
 
 

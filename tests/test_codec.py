@@ -127,7 +127,8 @@ class TestFile:
         assert (tmp_path / "z.npy").stat().st_ino == before
 
     @pytest.mark.parametrize(
-        "change", ["model", "images", "precision", "no description", "cut description", "no file"]
+        "change",
+        ["model", "images", "precision", "no description", "cut description", "no file", "a flipped bit"],
     )
     def test_it_is_written_anew_for_anything_else(self, model, images, tmp_path, change):
         path = tmp_path / "z.npy"
@@ -142,6 +143,10 @@ class TestFile:
             (tmp_path / "z.json").unlink()
         elif change == "cut description":
             (tmp_path / "z.json").write_text("{")
+        elif change == "a flipped bit":
+            damaged = bytearray(path.read_bytes())
+            damaged[-3] ^= 1
+            path.write_bytes(damaged)
         else:
             path.unlink()
         np.testing.assert_array_equal(encode(model, images, path=path), encode(model, images))
@@ -157,6 +162,25 @@ class TestFile:
         with pytest.raises(KeyboardInterrupt):
             encode(model, images.view(Interrupted), path=tmp_path / "z.npy", batch_size=8)
         assert list(tmp_path.iterdir()) == []
+
+    def test_what_a_killed_writer_left_is_removed(self, model, images, tmp_path):
+        (tmp_path / ".z.part-0123abcd.npy").write_bytes(b"half")
+        encode(model, images, path=tmp_path / "z.npy")
+        assert {entry.name for entry in tmp_path.iterdir()} == {"z.npy", "z.json"}
+
+    def test_of_two_that_write_the_same_file_one_waits(self, model, images, tmp_path, monkeypatch):
+        written, write = [], codec._write
+
+        def write_slowly(*what):
+            time.sleep(0.2)
+            write(*what)
+            written.append(what)
+
+        monkeypatch.setattr(codec, "_write", write_slowly)
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(lambda _: encode(model, images, path=tmp_path / "z.npy"), range(2))
+        np.testing.assert_array_equal(first, second)
+        assert len(written) == 1
 
     def test_the_path_must_be_an_npy(self, model, images, tmp_path):
         with pytest.raises(ValueError, match=r"path must end in \.npy, not 'z\.npz'"):

@@ -331,3 +331,31 @@ def test_unreadable_places_are_reasons(tmp_path, monkeypatch):
         monkeypatch.setattr(decoding, "_LARGEST_FILE", 999)
         with pytest.raises(UnreadableImageError, match="more than"):
             read(1)
+
+
+@pytest.mark.parametrize("change", ["removed", "replaced", "folder moved"])
+def test_a_photograph_that_vanishes_while_it_is_read_is_no_unreadable_one(tmp_path, change):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    path = folder / "a.png"
+    Image.new("RGB", (40, 40)).save(path)
+    listed = list_image_files(folder)
+    if change == "removed":
+        path.unlink()
+    elif change == "replaced":
+        Image.new("RGB", (50, 40)).save(path)
+    else:
+        folder.rename(tmp_path / "elsewhere")
+    with listed.opened() as read, pytest.raises(OSError, match="changed, moved or removed"):
+        read(0)
+
+
+def test_a_zip_that_is_overwritten_while_it_is_read_is_no_unreadable_one(tmp_path):
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", bytes(1000))
+    listed = list_image_files(path)
+    with listed.opened() as read:
+        path.write_bytes(bytes(10))
+        with pytest.raises(OSError, match="changed, moved or removed"):
+            read(0)

@@ -177,3 +177,22 @@ def test_a_table_of_claims_is_a_table_to_the_reader():
     table = claims_table([check("I-ivs", 27_648)])
     assert [entry["id"] for entry in table._repr_mimebundle_()[MIME]] == ["I-ivs"]
     assert not hasattr(table.loc[:, ["source"]], "_repr_mimebundle_"), "a part of it is not"
+
+
+def test_the_network_of_a_run_is_the_one_that_it_used(tmp_path):
+    assert record.used_checkpoint(tmp_path) is None
+    for name in ("mine", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "checkpoint.json").write_text(json.dumps({"model_sha256": name}))
+    reference = tmp_path / "checkpoint.json"
+    reference.write_text(json.dumps({"folder": "mine", "model_sha256": "mine"}))
+    assert record.used_checkpoint(tmp_path) == tmp_path / "mine"
+    for edited in (
+        {"folder": "other", "model_sha256": "mine"},
+        {"folder": "none", "model_sha256": "mine"},
+        {},
+        [],
+    ):
+        reference.write_text(json.dumps(edited))
+        with pytest.raises(ValueError, match="does not lead to the network of its run"):
+            record.used_checkpoint(tmp_path)

@@ -254,6 +254,20 @@ def test_a_run_killed_in_mid_notebook_goes_on_and_is_alone_in_its_folder(
     assert resume("faces").outcomes == ()
 
 
+def test_a_notebook_is_not_done_before_its_claims_are_written(write_notebook, run, resume, monkeypatch):
+    write_notebook("01_a.ipynb", LITTLE, CLAIM)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "write_claims", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    (outcome,) = resume().outcomes
+    assert [claim.id for claim in record.read_claims(outcome.path.parent.parent)] == ["I-held-out"]
+
+
 def begun_so_far(folder: Path) -> list[str]:
     """Return the numbers that the notebooks have written."""
     path = folder / "begun"
