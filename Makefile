@@ -21,9 +21,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 BACKENDS_READY := .venv-backends/.ready
 BENCH_READY := .venv-bench/.ready
+ATHERIS_READY := .venv-atheris/.ready
 BACKEND_TESTS := tests/test_backend.py tests/test_model.py tests/test_training.py tests/test_codec.py
 
-.PHONY: help venv run sweep test test-backends chromium lint lab explore site fuzz faults mutants determinism bench student solved store checkpoint data-check constraints coverage clean
+.PHONY: help venv run sweep test test-backends chromium lint lab explore site fuzz fuzz-atheris faults mutants determinism bench student solved store checkpoint data-check constraints coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -110,6 +111,20 @@ mutants: $(READY)  ## make small mistakes in the library and see whether the tes
 determinism: $(READY)  ## what comes out the same, bit for bit, in other processes and as on other processors (some minutes)
 	@$(BIN)/python -m robustness.determinism $(ARGS)
 
+fuzz-atheris: $(ATHERIS_READY)  ## the same for what Python reads, guided by coverage (35 minutes: ARGS="--seconds 60")
+	@.venv-atheris/bin/python -m robustness.guided $(ARGS)
+
+# An environment with atheris alone, which looks into .venv for the rest. It has wheels for Linux and Python 3.11 to 3.13.
+$(ATHERIS_READY): $(READY)
+	@echo "setting up .venv-atheris"
+	@$(PYTHON) -m venv .venv-atheris
+	@.venv-atheris/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: 'atheris>=3,<4' \
+	  || { echo "atheris has no wheel for this system: make fuzz does without it" >&2; exit 1; }
+	@.venv-atheris/bin/python -c 'import sys, sysconfig; from pathlib import Path; \
+	  Path(sysconfig.get_path("purelib"), "project.pth").write_text(f"import site; site.addsitedir({sys.argv[1]!r})\n")' \
+	  "`$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'`"
+	@touch $@
+
 # An OpenBLAS that is told which kernels to take would not show what this processor can do.
 bench: $(BENCH_READY)  ## speed beside the tools that one would pick instead, in their own environment (some minutes; ARGS=--publish)
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python -m benchmarks $(ARGS)
@@ -154,6 +169,6 @@ coverage: $(READY)  ## which lines and branches of aelib the tests run, in all t
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report || exit; exit $$status
 
 clean:  ## remove the virtual environment and the tools' caches (runs/ stays)
-	@rm -rf .venv .venv-backends .venv-bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist
+	@rm -rf .venv .venv-backends .venv-bench .venv-atheris .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist
 	@find aelib tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
 	@find notebooks -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

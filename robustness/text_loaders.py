@@ -1,6 +1,7 @@
 """Loaders of text: records of runs and sweeps, parameters, notebooks."""
 
 import base64
+import functools
 import io
 import json
 import shutil
@@ -86,6 +87,10 @@ def run_site() -> Loader:
     """Make the site of a run: its records, and notebooks with claims, captions and figures."""
     from aelib import record, site
 
+    site.SWEEP = Path(
+        "none"
+    )  # what is the repository's, and takes a second each time, is left out or made once
+    site._names, site._modules = functools.cache(site._names), functools.cache(site._modules)
     claim = {
         "id": "X-mean", "post": "X", "text": "t", "source_figure": "s", "measure": "m", "criterion": "c",
         "measured": 1.0, "standard_error": 0.1, "verdict": "reproduced",

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ _ASKED_ANYWAY = "git"
 _CODE = ("exec", "marshal.loads", "code.__new__")
 _WRITE_CODE = {collections.__file__, dataclasses.__file__, fastjsonschema.__file__}
 """They write functions as text, from what a module defines or from the schema of notebooks, and run that."""
+_PATIENCE = 10
+"""Seconds by the clock for each second of CPU time that a call gets."""
 _SEAT_BELT = 4 << 30
 """Bytes beyond those of the moment that a process gets, so that a bomb ends it and not the machine."""
 
@@ -52,7 +55,7 @@ class Watch:
     folder : pathlib.Path
         Where a loader may write. Nothing may appear in the folder around it.
     seconds : int
-        How long one call may take.
+        How long one call may take, in CPU time, which other work does not prolong; by the clock ten times that.
     megabytes : float
         How much memory one call may take beyond what the process held before.
     """
@@ -131,20 +134,22 @@ class Watch:
 
 @contextmanager
 def _limited(seconds: int) -> Iterator[None]:
-    """Interrupt a block that takes too long; end the process if it cannot be interrupted."""
+    """Interrupt a block that computes for too long; end the process if it waits, or cannot be interrupted."""
 
     def ring(*_: object) -> None:
         raise Hang(f"more than {seconds} s")
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
-    faulthandler.dump_traceback_later(2 * seconds, exit=True)
+    before, start = signal.signal(signal.SIGPROF, ring), time.process_time()
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    faulthandler.dump_traceback_later(_PATIENCE * seconds, exit=True)
     try:
         yield
+        if time.process_time() - start > seconds:
+            ring()  # where the bell rang, such as in a callback of the garbage collector, nobody heard it
     finally:
         faulthandler.cancel_dump_traceback_later()
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def fasten() -> None:
