@@ -134,11 +134,13 @@ def explored_run() -> Loader:
     from aelib import application
 
     parameters = b"images: faces\ncheckpoint: ''\nn_images: 300\nseed: 7\n01.n: 2\n"
-    parts = {"data": {"source": "faces"}, "checkpoint": {"folder": "checkpoint"}}
+    parts = {"data": {"source": "faces"}, "checkpoint": {"folder": "checkpoint", "model_sha256": "0"}}
 
     def load(data: bytes, folder: Path) -> bool:
         is_json = data.startswith((b"{", b"["))
         (folder / "parameters.yaml").write_bytes(parameters if is_json else data)
+        (folder / "checkpoint").mkdir(exist_ok=True)
+        (folder / "checkpoint" / "checkpoint.json").write_bytes(as_json({"model_sha256": "0"}))
         given = _parts(data) if is_json else {}
         for name in ("data", "checkpoint"):
             (folder / f"{name}.json").unlink(missing_ok=True)
