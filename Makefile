@@ -24,7 +24,7 @@ BENCH_READY := .venv-bench/.ready
 ATHERIS_READY := .venv-atheris/.ready
 BACKEND_TESTS := tests/test_backend.py tests/test_model.py tests/test_training.py tests/test_codec.py
 
-.PHONY: help venv run sweep test test-backends chromium lint lab explore site fuzz fuzz-atheris faults mutants determinism bench student solved store checkpoint data-check constraints coverage clean
+.PHONY: help venv run sweep test test-backends test-lowest test-newest audit chromium lint lab explore site fuzz fuzz-atheris faults mutants determinism bench student solved store checkpoint data-check constraints coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -55,9 +55,42 @@ SOLVED := $(patsubst notebooks/%,build/solved/%,$(sort $(wildcard notebooks/[0-9
 
 # The longest files come first, so that no worker is left alone with one; threads of BLAS would only be in each other's way.
 test: $(READY)  ## tests, doctests, notebooks and their solutions, on all cores: make test ARGS="-k name", or "-n0 --pdb" to look inside
-	@$(BIN)/python -m aelib edition solved --out build/solved
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -n logical --maxprocesses $(WORKERS) --dist loadfile \
+	@$(TESTS)
+
+TESTS = $(BIN)/python -m aelib edition solved --out build/solved \
+	&& OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -n logical --maxprocesses $(WORKERS) --dist loadfile \
 	  --no-loadscope-reorder --nbval-lax $(SOLVED) tests aelib $(ARGS)
+
+test-lowest: BIN = .venv-lowest/bin
+test-lowest: .venv-lowest/.ready  ## the same with the lowest versions that pyproject.toml admits, in .venv-lowest
+	@$(TESTS)
+
+test-newest: BIN = .venv-newest/bin
+test-newest: .venv-newest/.ready  ## the same with the newest versions (and PYTHON=python3.13), in .venv-newest
+	@$(TESTS)
+
+# Versions that an installed package would keep are no matter: each starts empty. make -B takes what is new today.
+.venv-lowest/.ready: RESOLUTION = lowest-direct
+.venv-newest/.ready: RESOLUTION = highest
+.venv-lowest/.ready .venv-newest/.ready: pyproject.toml
+	@$(PYTHON) -c '$(FITS)' || { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@echo "setting up $(@D) (some minutes the first time)"
+	@rm -rf $(@D)
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@VIRTUAL_ENV="$(CURDIR)/$(@D)" $(@D)/bin/uv pip install --quiet --resolution $(RESOLUTION) -e '.[dev]'
+	@touch $@
+
+# Strict: a package that the service does not know, or cannot be asked about, is no package without weaknesses.
+audit: $(READY)  ## known weaknesses of the versions in constraints.txt and of the lowest admitted (ARGS="-s osv": ask OSV)
+	@mkdir -p build
+	@$(BIN)/uv pip compile --quiet --resolution lowest-direct --extra dev --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --output-file build/lowest.txt pyproject.toml
+	@for list in constraints.txt build/lowest.txt; do \
+	  echo "$$list"; \
+	  $(BIN)/uv tool run --quiet 'pip-audit>=2.9' --strict --no-deps --disable-pip --progress-spinner off -r $$list $(ARGS) \
+	    || { echo "audit: a weakness is named above, or the advisories could not be asked" >&2; exit 1; }; \
+	done
 
 test-backends: $(BACKENDS_READY)  ## model, training and codec on TensorFlow, JAX and PyTorch, in an environment of their own
 	@for backend in tensorflow jax torch; do \
@@ -82,11 +115,13 @@ chromium:  ## install Chromium, which tests open pages with, if there is none (D
 	said=`{ apt-get -qq update && apt-get -qq -y install --no-install-recommends chromium fonts-dejavu-core; } 2>&1` \
 	  || { echo "$$said" >&2; exit 1; }
 
-lint: $(READY)  ## style, types, layers and docstrings
+lint: $(READY)  ## style, types, layers, dependencies and docstrings
+	@mkdir -p build
 	@$(BIN)/ruff check --quiet --output-format=concise .
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache --no-logo
+	@$(BIN)/deptry --no-ansi . 2>build/deptry.txt || { cat build/deptry.txt >&2; exit 1; }
 	@$(BIN)/numpydoc lint aelib/*.py aelib/explorer/*.py aelib/plots/*.py
 	@echo "lint: no complaints"
 
@@ -169,6 +204,6 @@ coverage: $(READY)  ## which lines and branches of aelib the tests run, in all t
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report || exit; exit $$status
 
 clean:  ## remove the virtual environment and the tools' caches (runs/ stays)
-	@rm -rf .venv .venv-backends .venv-bench .venv-atheris .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist
+	@rm -rf .venv .venv-backends .venv-lowest .venv-newest .venv-bench .venv-atheris .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist
 	@find aelib tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
 	@find notebooks -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

@@ -110,7 +110,7 @@ def write_notebook(folder: Path, values: Mapping[str, Any]) -> Path:
 
 
 def serve(values: Mapping[str, Any], *, port: int = 8866, open_browser: bool = True) -> None:
-    """Serve the explorer on this machine, to nobody else, until it is interrupted.
+    """Serve the explorer on this machine, to whoever has the token in the printed address, until it is interrupted.
 
     Parameters
     ----------
@@ -139,18 +139,19 @@ def serve_notebook(notebook: Path, *, port: int, open_browser: bool = False) -> 
     """
     with _template_path():
         from tornado.ioloop import IOLoop, PeriodicCallback
-        from voila.app import Voila  # reads Jupyter's paths
 
-        app = Voila()
+        from aelib._guard import GuardedVoila  # Voilà reads Jupyter's paths as it is imported
+
+        app = GuardedVoila()
         app.initialize(_options(notebook, port=port))
 
         def tell() -> None:
             # Before its kernel is known, a page would start one of its own beside it.
             if app.kernel_manager.notebook_data:
                 waiting.stop()
-                print(f"explorer: {app.display_url} (Ctrl+C ends it)", flush=True)  # noqa: T201, it speaks to its user
+                print(f"explorer: {app.page_url} (Ctrl+C ends it)", flush=True)  # noqa: T201, it speaks to its user
                 if open_browser:
-                    webbrowser.open(app.display_url)
+                    webbrowser.open(app.door_url)
 
         waiting = PeriodicCallback(tell, 100)
         IOLoop.current().add_callback(waiting.start)
@@ -176,6 +177,9 @@ def _options(notebook: Path, *, port: int) -> list[str]:
         "--Voila.ip=127.0.0.1",
         f"--Voila.port={port}",
         "--Voila.open_browser=False",
+        "--VoilaConfiguration.file_denylist=.*",  # the page is all there is to see
+        "--IdentityProvider.cookie_options=SameSite=Lax",  # not sent where another site's page embeds ours
+        "--MappingKernelManager.transport_encryption=auto",
         "--Voila.kernel_websocket_connection_class=aelib._websocket.PromptConnection",
         "--VoilaConfiguration.template=aelib",
         "--VoilaConfiguration.show_tracebacks=True",

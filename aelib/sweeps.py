@@ -405,6 +405,7 @@ def _client(scheduler: str, workers: int) -> Iterator["Client"]:
             n_workers=workers or max(1, n_cores() // 2),
             threads_per_worker=1,
             host="127.0.0.1",
+            security=True,  # certificates for this sweep alone: whoever reaches a scheduler without any could run code on it
             dashboard_address="127.0.0.1:0",  # any free port, seen from this machine only
             memory_limit=0,  # TensorFlow's memory is not Dask's to judge
             env={"TQDM_MININTERVAL": "15"},  # their bars go to files
@@ -537,7 +538,8 @@ def read_table(path: Path) -> pd.DataFrame:
         If the file is no such table.
     """
     try:
-        table = pd.read_csv(path, keep_default_na=True)
+        # Without it, pandas 2 is off in the last digits.
+        table = pd.read_csv(path, keep_default_na=True, float_precision="round_trip")
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if lacking := {"point", *_CLAIM_COLUMNS} - set(table.columns):

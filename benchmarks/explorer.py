@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -23,6 +24,7 @@ POINTS = (20_000, 170_000)
 MOVES = 100
 PAUSE = 0.12  # seconds between two moves: the hand of somebody who looks
 PATIENCE = 300
+TOKEN = secrets.token_hex(16)
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
 )
@@ -104,7 +106,7 @@ def page(folder: Path, n: int) -> Iterator[Any]:
     """Open the page that `make explore` serves."""
     notebook, port = write(folder, n), free_port()
     script = f"from aelib import application as a; a.serve_notebook(a.Path({str(notebook)!r}), port={port})"
-    url = f"http://127.0.0.1:{port}/"
+    url = f"http://127.0.0.1:{port}/?token={TOKEN}"
     command = [sys.executable, "-c", script]
     with serving(command, folder, port), browsing(url) as sheet:
         sheet.locator(".aelib-explorer[data-answered]").wait_for()
@@ -133,7 +135,11 @@ def free_port() -> int:
 @contextlib.contextmanager
 def serving(command: list[str], folder: Path, port: int) -> Iterator[None]:
     """Run a server until the block ends."""
-    private = {"JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_DATA_DIR": str(folder / "data")}
+    private = {
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
+        "JUPYTER_TOKEN": TOKEN,
+    }
     lab_dirs = {f"JUPYTERLAB_{name}_DIR": str(folder / name) for name in ("SETTINGS", "WORKSPACES")}
     silent = subprocess.DEVNULL
     process = subprocess.Popen(

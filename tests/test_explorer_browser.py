@@ -5,14 +5,9 @@ browser showed are left in `build/explorer`.
 """
 
 import contextlib
-import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -41,52 +36,6 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None,
     reason="no Chromium is installed: the explorer was not tried in a browser (apt install chromium)",
 )
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def server(command, folder, ready):
-    """Run a server until the block ends; it is ready when its log says so."""
-    private = {
-        f"JUPYTER{name}": str(folder / name.lower()) for name in ("_CONFIG_DIR", "_DATA_DIR", "_RUNTIME_DIR")
-    }
-    lab = {f"JUPYTERLAB_{name}_DIR": str(folder / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
-    log = folder / "log.txt"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, **private, **lab},
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
-    try:
-        wait_for(ready, process, log)
-        yield log
-    finally:
-        # The kernels are in its group.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def wait_for(ready, process, log):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and process.poll() is None:
-        if ready in log.read_text(errors="replace"):
-            return
-        time.sleep(0.2)
-    pytest.fail(f"the server did not answer: {log.read_text(errors='replace')[-2000:]}")
 
 
 @pytest.fixture(scope="module")
@@ -302,13 +251,16 @@ def check_fold(hand):
     assert cut == []
 
 
-def test_the_page_of_its_own(page, tmp_path):
+def test_the_page_of_its_own(page, tmp_path, free_port, run_server):
     port = free_port()
     options = ["--n-images", str(N_IMAGES), "--port", str(port), "--no-browser"]
-    url = f"http://127.0.0.1:{port}/"
-    with server([sys.executable, "-m", "aelib", "explore", *options], tmp_path, "explorer: http"):
-        page.goto(url, wait_until="commit")
+    with run_server([sys.executable, "-m", "aelib", "explore", *options], tmp_path, "explorer: http") as (
+        _,
+        log,
+    ):
+        page.goto(re.search(r"http://\S+", log.read_text())[0], wait_until="commit")
         hand = Hand(page, "page")
+        assert page.url == f"http://127.0.0.1:{port}/", "the token stays in the address"
         expect(page.get_by_role("heading", name="Latent faces")).to_be_visible()
         check_fold(hand)
         tour(hand)
@@ -322,7 +274,7 @@ def test_the_page_of_its_own(page, tmp_path):
         page.close()  # before its server goes
 
 
-def test_in_jupyterlab(page, tmp_path):
+def test_in_jupyterlab(page, tmp_path, free_port, run_server):
     application.write_notebook(tmp_path, {"n_images": N_IMAGES})
     port = free_port()
     options = [
@@ -332,7 +284,7 @@ def test_in_jupyterlab(page, tmp_path):
         "--MappingKernelManager.transport_encryption=auto",
     ]
     url = f"http://127.0.0.1:{port}/"
-    with server([sys.executable, "-m", "jupyterlab", *options], tmp_path, "is running at"):
+    with run_server([sys.executable, "-m", "jupyterlab", *options], tmp_path, "is running at"):
         page.goto(f"{url}lab/tree/explorer.ipynb?reset")
         page.wait_for_function(KERNEL_IS_IDLE)
         page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")

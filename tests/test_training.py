@@ -359,7 +359,7 @@ class TestResumption:
 
     def test_the_csv_says_what_the_history_says(self, images, validation, tmp_path):
         model = train(images, CONFIG, training=TRAINING, validation=validation, folder=tmp_path)
-        table = pd.read_csv(tmp_path / "history.csv")
+        table = pd.read_csv(tmp_path / "history.csv", float_precision="round_trip")
         assert tuple(table.columns) == model_module.EpochRecord._fields
         np.testing.assert_allclose(table.to_numpy(), np.array(model.history), rtol=1e-14)
 
