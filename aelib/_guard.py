@@ -1,7 +1,7 @@
 """Voilà behind Jupyter's token, for `aelib.application`.
 
-Voilà alone asks for no token and answers under any name: every user of the machine, and every web page whose name is made
-to point to 127.0.0.1 ("DNS rebinding"), could talk to the kernel.
+Voilà alone asks for no token and answers under any name: every user of the machine, and every web page whose name is
+made to point to 127.0.0.1 ("DNS rebinding"), could talk to the kernel.
 """
 
 import hmac

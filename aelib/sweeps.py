@@ -405,7 +405,8 @@ def _client(scheduler: str, workers: int) -> Iterator["Client"]:
             n_workers=workers or max(1, n_cores() // 2),
             threads_per_worker=1,
             host="127.0.0.1",
-            security=True,  # certificates for this sweep alone: whoever reaches a scheduler without any could run code on it
+            # Certificates for this sweep alone: whoever reaches a scheduler without any can run code on it.
+            security=True,
             dashboard_address="127.0.0.1:0",  # any free port, seen from this machine only
             memory_limit=0,  # TensorFlow's memory is not Dask's to judge
             env={"TQDM_MININTERVAL": "15"},  # their bars go to files
