@@ -539,8 +539,7 @@ def read_table(path: Path) -> pd.DataFrame:
         If the file is no such table.
     """
     try:
-        # Without it, pandas 2 is off in the last digits.
-        table = pd.read_csv(path, keep_default_na=True, float_precision="round_trip")
+        table = pd.read_csv(path, keep_default_na=True)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if lacking := {"point", *_CLAIM_COLUMNS} - set(table.columns):
