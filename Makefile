@@ -24,7 +24,7 @@ BENCH_READY := .venv-bench/.ready
 ATHERIS_READY := .venv-atheris/.ready
 BACKEND_TESTS := tests/test_backend.py tests/test_model.py tests/test_training.py tests/test_codec.py
 
-.PHONY: help venv run sweep test test-backends test-lowest test-newest audit chromium lint lab explore site fuzz fuzz-atheris faults mutants determinism bench student solved store checkpoint data-check constraints coverage clean
+.PHONY: help venv run sweep test test-lowest test-newest audit test-backends chromium lint lab explore site fuzz faults mutants determinism fuzz-atheris bench student solved store checkpoint data-check constraints coverage clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'

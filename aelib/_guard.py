@@ -13,6 +13,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado.web import HTTPError
 from voila.app import Voila
 from voila.request_info_handler import RequestInfoSocketHandler
+from voila.tornado.handler import TornadoVoilaHandler
 
 
 class GuardedVoila(Voila):
@@ -54,8 +55,19 @@ class GuardedVoila(Voila):
         list
             Routes and their handlers. Those that still ask for no token serve files of installed packages.
         """
-        kept = [route for route in super().init_handlers() if route[1] is not RequestInfoSocketHandler]
+        kept = [
+            (pattern, _PageHandler if handler is TornadoVoilaHandler else handler, *rest)
+            for pattern, handler, *rest in super().init_handlers()
+            if handler is not RequestInfoSocketHandler
+        ]
         return [(f"{self.base_url}open/(.*)", _DoorHandler, {"door": self._door}), *kept]
+
+
+class _PageHandler(TornadoVoilaHandler):
+    async def prepare(self) -> None:
+        """Give the page the cookie that it must show when it is left, to have its kernel ended."""
+        await super().prepare()
+        _ = self.xsrf_token  # sets it
 
 
 class _Door:

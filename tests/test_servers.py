@@ -151,6 +151,16 @@ def test_voila_s_route_without_a_token_is_gone(explore):
     assert explore.status("/open/0123456789abcdef") == 403
 
 
+def test_a_page_that_is_left_ends_its_kernel(explore):
+    _, _, page = ask(explore.port, "/", Cookie=explore.cookie)
+    kernel = re.search(rb'"kernelId": *"([\w-]+)"', page)[1].decode()
+    leave = f"/voila/api/shutdown/{kernel}"
+    assert explore.status(leave, "POST", Cookie=explore.cookie) == 403
+    shown = re.search(r"_xsrf=([^;]+)", explore.cookie)[1]
+    assert explore.status(leave, "POST", Cookie=explore.cookie, X_XSRFToken=shown) == 204
+    assert explore.status(f"/api/kernels/{kernel}", Cookie=explore.cookie) == 404
+
+
 def test_the_door_opens_once():
     from aelib._guard import _Door
 
