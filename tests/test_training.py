@@ -359,9 +359,10 @@ class TestResumption:
 
     def test_the_csv_says_what_the_history_says(self, images, validation, tmp_path):
         model = train(images, CONFIG, training=TRAINING, validation=validation, folder=tmp_path)
-        table = pd.read_csv(tmp_path / "history.csv", float_precision="round_trip")
-        assert tuple(table.columns) == model_module.EpochRecord._fields
-        np.testing.assert_allclose(table.to_numpy(), np.array(model.history), rtol=1e-14)
+        header, *_ = (tmp_path / "history.csv").read_text(encoding="utf-8").splitlines()
+        assert tuple(header.split(",")) == model_module.EpochRecord._fields
+        table = np.loadtxt(tmp_path / "history.csv", delimiter=",", skiprows=1)
+        np.testing.assert_array_equal(table, np.array(model.history))
 
     def test_a_second_process_is_refused(self, images, tmp_path):
         with (
