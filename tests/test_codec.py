@@ -100,6 +100,20 @@ def test_no_points_give_no_images(model):
     assert decode(model, np.zeros((0, 3))).shape == (0, 32, 32, 3)
 
 
+@pytest.fixture
+def written(monkeypatch):
+    """Writes, which take so long that another one could come between."""
+    found, write = [], codec._write
+
+    def write_slowly(*what):
+        time.sleep(0.2)
+        write(*what)
+        found.append(what)
+
+    monkeypatch.setattr(codec, "_write", write_slowly)
+    return found
+
+
 class TestFile:
     def test_the_file_is_an_ordinary_npy_mapped_read_only(self, model, images, tmp_path):
         path = tmp_path / "new" / "z.npy"
@@ -168,15 +182,7 @@ class TestFile:
         encode(model, images, path=tmp_path / "z.npy")
         assert {entry.name for entry in tmp_path.iterdir()} == {"z.npy", "z.json"}
 
-    def test_of_two_that_write_the_same_file_one_waits(self, model, images, tmp_path, monkeypatch):
-        written, write = [], codec._write
-
-        def write_slowly(*what):
-            time.sleep(0.2)
-            write(*what)
-            written.append(what)
-
-        monkeypatch.setattr(codec, "_write", write_slowly)
+    def test_of_two_that_write_the_same_file_one_waits(self, model, images, tmp_path, written):
         with ThreadPoolExecutor(2) as pool:
             first, second = pool.map(lambda _: encode(model, images, path=tmp_path / "z.npy"), range(2))
         np.testing.assert_array_equal(first, second)
@@ -215,15 +221,7 @@ class TestKept:
             np.testing.assert_array_equal(encode(network, part), encode(network, part, keep=False))
         assert len(kept()) == 3
 
-    def test_of_two_that_want_the_same_one_waits(self, model, images, expected, kept, monkeypatch):
-        written, write = [], codec._write
-
-        def write_slowly(*what):
-            time.sleep(0.2)
-            write(*what)
-            written.append(what)
-
-        monkeypatch.setattr(codec, "_write", write_slowly)
+    def test_of_two_that_want_the_same_one_waits(self, model, images, expected, kept, written):
         with ThreadPoolExecutor(2) as pool:
             for z in pool.map(lambda _: encode(model, Images.from_array(images)), range(2)):
                 np.testing.assert_allclose(z, expected, rtol=2e-2, atol=2e-3)
