@@ -96,13 +96,17 @@ def server(request):
 
 def listening(process):
     """Addresses at which a process and its children listen."""
-    family = [process, *process.children(recursive=True)]
-    return {
-        connection.laddr[:2]
-        for member in family
-        for connection in member.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    found = set()
+    for member in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(
+            psutil.NoSuchProcess
+        ):  # a child that has ended in the meantime listens no more
+            found |= {
+                connection.laddr[:2]
+                for connection in member.net_connections(kind="inet")
+                if connection.status == psutil.CONN_LISTEN
+            }
+    return found
 
 
 def test_nobody_listens_but_on_this_machine(server):
