@@ -97,6 +97,36 @@ def n_replicas() -> int:
     return 1 if distribution is None else int(distribution.num_model_replicas)
 
 
+def fed(batches: "keras.utils.PyDataset") -> Any:
+    """Return batches in the form that `fit` and `evaluate` take without losing time.
+
+    Keras hands a `PyDataset` to TensorFlow with automatic tuning, whose thread was seen to miss the end of an epoch:
+    half of them, of 3 s, ended 2 s late. Here the next two batches are made ahead, and nothing is tuned.
+
+    Parameters
+    ----------
+    batches : keras.utils.PyDataset
+        The batches of one epoch. All but the first axis have the same length in all of them.
+
+    Returns
+    -------
+    tf.data.Dataset or keras.utils.PyDataset
+        The same batches in the same order.
+    """
+    if keras.config.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    first = batches[0]
+    data = tf.data.Dataset.from_generator(
+        lambda: (batches[k] for k in range(len(batches))),
+        output_signature=tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in first),
+    )
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(2).with_options(options)
+
+
 def traced(function: Callable[[Any], Any], shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
     """Compile a function of `keras.ops` and Keras models for inputs of one shape.
 

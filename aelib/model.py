@@ -453,15 +453,22 @@ def _build_decoder(config: AutoencoderConfig, seeds: Iterator[int], dtype: str) 
     x = keras.layers.Dense(math.prod(grid), kernel_initializer=initializer, name="dense", dtype=dtype)(z)
     x = keras.layers.Reshape(grid, name="reshape", dtype=dtype)(x)
     for number, convolution in reversed(list(enumerate(config.convolutions, start=1))):
-        name, last = f"deconv_{number}", number == 1
         settings = _convolution_settings(
-            config, convolution, name=name, seed=next(seeds), dtype="float32" if last else dtype
+            config, convolution, name=f"deconv_{number}", seed=next(seeds), dtype=dtype
         )
-        if last:
-            x = keras.layers.Conv2DTranspose(convolution.channels_in, activation="sigmoid", **settings)(x)
-        else:
+        if number > 1:
             x = _convolve(x, config, keras.layers.Conv2DTranspose, convolution.channels_in, settings)
+        else:
+            x = _convolve_to_colours(x, convolution.channels_in, settings)
     return keras.Model(z, x, name="decoder")
+
+
+def _convolve_to_colours(x: Any, channels: int, settings: dict[str, Any]) -> Any:
+    if settings["dtype"] == "float32":
+        return keras.layers.Conv2DTranspose(channels, activation="sigmoid", **settings)(x)
+    x = keras.layers.Conv2DTranspose(channels, **settings)(x)
+    # In bfloat16 the sigmoid would take longer, and steps of a whole grey level in bright colours.
+    return keras.layers.Activation("sigmoid", name="colours", dtype="float32")(x)
 
 
 def _convolution_settings(

@@ -106,7 +106,7 @@ class Trainer:
         variables = network.trainable_variables
 
         def loss(x: Any) -> Any:
-            return network.compute_loss(x, x, network(x, training=True))
+            return network.compute_loss(x, y_pred=network(x, training=True))
 
         def gradients(x: Any) -> Any:
             with tf.GradientTape() as tape:
@@ -118,7 +118,7 @@ class Trainer:
             "input": lambda: [tf.constant(part) for part in batches[0]],
             "forward": lambda: forward(x).numpy(),
             "forward and backward": lambda: backward(x)[-1].numpy(),
-            "step": lambda: network.train_on_batch(x, x),
+            "step": lambda: network.train_on_batch(x),
         }
         for call in calls.values():
             call()

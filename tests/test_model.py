@@ -229,8 +229,8 @@ class TestBuild:
         policies = {
             layer.name: layer.dtype_policy.name for layer in (*mixed.encoder.layers, *mixed.decoder.layers)
         }
-        assert policies["conv_1"] == policies["deconv_2"] == "mixed_bfloat16"
-        assert policies["z_points"] == policies["deconv_1"] == "float32"
+        assert policies["conv_1"] == policies["deconv_1"] == "mixed_bfloat16"
+        assert policies["z_points"] == policies["colours"] == "float32"
         for network, exact in ((mixed.encoder, tiny.encoder), (mixed.autoencoder, tiny.autoencoder)):
             output, expected = network_output(network, images), network_output(exact, images)
             assert output.dtype == np.float32

@@ -82,16 +82,15 @@ class TestBatches:
         batches = ShuffledBatches(images, **settings)
         return [batches[k] for k in range(len(batches))]
 
-    def test_an_epoch_shows_every_image_once_as_input_and_target(self, images):
+    def test_an_epoch_shows_every_image_once(self, images):
         batches = self.batches(images)
-        assert [len(x) for x, _ in batches] == [8, 8, 4]
-        assert all(np.array_equal(x, y) for x, y in batches)
-        seen = np.concatenate([x for x, _ in batches])
+        assert [len(x) for (x,) in batches] == [8, 8, 4]
+        seen = np.concatenate([x for (x,) in batches])
         assert sorted(image.tobytes() for image in seen) == sorted(image.tobytes() for image in images)
 
     def test_order_and_flips_follow_from_seed_and_epoch_alone(self, images):
         def shown(**changes):
-            return np.concatenate([x for x, _ in self.batches(images, flips=True, **changes)])
+            return np.concatenate([x for (x,) in self.batches(images, flips=True, **changes)])
 
         np.testing.assert_array_equal(shown(epoch=2, seed=5), shown(epoch=2, seed=5))
         assert not np.array_equal(shown(epoch=2, seed=5), shown(epoch=3, seed=5))
@@ -103,21 +102,21 @@ class TestBatches:
 
     def test_flips_mirror_left_and_right_half_of_the_time(self):
         images = random_images(400)
-        plain = np.concatenate([x for x, _ in self.batches(images, batch_size=50)])
-        flipped = np.concatenate([x for x, _ in self.batches(images, batch_size=50, flips=True)])
+        plain = np.concatenate([x for (x,) in self.batches(images, batch_size=50)])
+        flipped = np.concatenate([x for (x,) in self.batches(images, batch_size=50, flips=True)])
         kept = np.array([np.array_equal(a, b) for a, b in zip(plain, flipped, strict=True)])
         mirrored = np.array([np.array_equal(a[:, ::-1], b) for a, b in zip(plain, flipped, strict=True)])
         assert np.array_equal(kept, ~mirrored)
         # Binomial(400, 1/2): mean 200, standard deviation 10; four of them.
         assert 160 < mirrored.sum() < 240
 
-    def test_bytes_and_floats_give_the_same_batches(self):
+    def test_images_in_bytes_are_handed_over_as_bytes(self):
         pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
         from_bytes = self.batches(Images.from_array(pixels), flips=True)
         from_floats = self.batches(pixels.astype(np.float32) / np.float32(255), flips=True)
-        for (x, _), (expected, _) in zip(from_bytes, from_floats, strict=True):
-            assert x.dtype == np.float32
-            np.testing.assert_array_equal(x, expected)
+        for (x,), (expected,) in zip(from_bytes, from_floats, strict=True):
+            assert x.dtype == np.uint8
+            np.testing.assert_allclose(x / 255, expected, rtol=1e-6)
 
     def test_flips_leave_the_images_alone(self, images):
         before = images.copy()
@@ -156,6 +155,19 @@ class TestTraining:
         training = TrainingConfig(epochs=6, batch_size=1, learning_rate=0.01)
         history = train(images, CONFIG, training=training).history
         assert history[-1].loss < 0.1 * history[0].loss
+
+    def test_bytes_and_floats_train_alike(self, validation):
+        pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+        settings = {"training": replace(TRAINING, precision="float32"), "validation": validation}
+        one = train(Images.from_array(pixels), CONFIG, **settings)
+        other = train(pixels.astype(np.float32) / np.float32(255), CONFIG, **settings)
+        assert [record.loss for record in one.history] == pytest.approx(
+            [record.loss for record in other.history]
+        )
+        for weights, expected in zip(
+            one.autoencoder.get_weights(), other.autoencoder.get_weights(), strict=True
+        ):
+            np.testing.assert_allclose(weights, expected, atol=1e-5)
 
     def test_history_and_rates(self, uninterrupted):
         history = uninterrupted.history
