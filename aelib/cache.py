@@ -41,6 +41,7 @@ from jaxtyping import Int64, UInt8
 from tqdm.auto import tqdm
 
 from aelib.files import map_array, read_json, write_json, write_text
+from aelib.threads import n_cores
 
 _FORMAT = 1
 _BLOCK_BYTES = 2**21
@@ -220,19 +221,6 @@ def _printable(text: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
     )
-
-
-def n_cores() -> int:
-    """Count the processor cores that this process may use.
-
-    Returns
-    -------
-    int
-        At least 1.
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 # The choice of candidates, and the key that names it.

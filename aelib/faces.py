@@ -19,7 +19,7 @@ from scipy import stats
 from tqdm.auto import tqdm
 
 from aelib._face_kernels import draw
-from aelib.cache import n_cores
+from aelib.threads import n_cores
 
 VERSION = "1"  # of the picture that given factors make; a part of every cache key
 BLOCK = 1024  # rows drawn from one random stream

@@ -12,11 +12,11 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Int8
 from scipy.special import ndtri
 from scipy.stats import wasserstein_distance
-from threadpoolctl import threadpool_limits
 
 from aelib.blocks import check_points, checked_blocks
 from aelib.moments import Moments, measure_moments, part_moments
 from aelib.partitions import Points, merged
+from aelib.threads import one_blas_thread
 
 LEVEL = 0.95
 """Confidence of all intervals."""
@@ -264,7 +264,7 @@ def frechet_distance(
     if not isinstance(floor, str):
         _checked_pair(real, floor, least=4, draws=draws)
     # The many matrices of k x k are too small to be shared out: several threads take longer, most of it to wait.
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         return _scores(
             _frechet_statistic,
             real,

@@ -12,11 +12,11 @@ from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
 from aelib.blocks import checked_blocks
-from aelib.cache import n_cores
 from aelib.moments import measure_moments
 from aelib.neighbours import nearest_neighbours, neighbours_in
 from aelib.pca import PrincipalAxes, resolved_axes
 from aelib.repulsion import RepulsionField
+from aelib.threads import n_cores
 
 _AROUND = 15  # neighbours by which a new point is placed
 _PER_THREAD = 4_000  # points that keep a thread busy

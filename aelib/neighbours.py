@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from threadpoolctl import threadpool_limits
 
 from aelib.blocks import checked_blocks
-from aelib.cache import n_cores
+from aelib.threads import n_cores, one_blas_thread
 
 _QUERIES, _CHUNK = 512, 8192  # rows of a table of squared distances, and its columns: 16 MB in float32
 _SPARE = 8  # candidates beyond those asked for
@@ -198,7 +197,7 @@ def _one_thread_each(n_parts: int) -> Iterator[Callable[..., Iterable[None]]]:
     if n_parts == 1:
         yield map
         return
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_cores()) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(n_cores()) as pool:
         yield pool.map
 
 

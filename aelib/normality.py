@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy.stats import lognorm
-from threadpoolctl import threadpool_limits
 
-from aelib.cache import n_cores
 from aelib.departures import TWO_SIDED, Battery, Cut, Departure, measure_departures
 from aelib.nulls import check_enough, normal_whitened, rewhiten, whiten
+from aelib.threads import n_cores, one_blas_thread
 from aelib.truncation import kept_variance
 
 _Result = TypeVar("_Result")
@@ -203,7 +202,7 @@ def on_all_cores(
         raise ValueError(f"draws must be at least 1, not {draws}.")
     generators = np.random.default_rng(random_state).spawn(draws)
     # A thread for each draw keeps the cores busy where products of matrices do not.
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(n_cores()) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(n_cores()) as pool:
         return list(pool.map(measure, generators))
 
 

@@ -13,9 +13,8 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 from jaxtyping import Float
-from threadpoolctl import threadpool_limits
 
-from aelib.cache import n_cores
+from aelib.threads import n_cores, one_blas_thread
 
 Points: TypeAlias = Float[Any, "..."]
 """Rows of floats: a NumPy array, in memory or memory-mapped, or a Dask array."""
@@ -100,7 +99,7 @@ def merged(
         return measure(rows[low:high], low, *(each[low:high] for each in along), *whole)
 
     # A thread per part with its own small products is faster than small products on all threads, one after the other.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(min(n_cores(), n_parts)) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(min(n_cores(), n_parts)) as pool:
         return reduce(merge, pool.map(lambda edge: part(*edge), pairwise(edges)))
 
 
@@ -126,7 +125,7 @@ def _merged_by_dask(
         found = [
             merge_task(merge, found[k : k + _MERGED_AT_ONCE]) for k in range(0, len(found), _MERGED_AT_ONCE)
         ]
-    with threadpool_limits(1, user_api="blas"):  # the partitions are what runs in parallel
+    with one_blas_thread():  # the partitions are what runs in parallel
         return dask.compute(found[0])[0]
 
 

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from sklearn.manifold import TSNE
 
-from aelib.cache import n_cores
 from aelib.files import read_json, write_json
 from aelib.maps import DEFAULTS, neighbours_kept, tsne_map
 from aelib.record import RUNS
+from aelib.threads import n_cores
 from benchmarks.measure import Row, alternately, timed
 from benchmarks.statistics import cloud
 

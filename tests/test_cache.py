@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from aelib import cache as cache_module
-from aelib.cache import Candidates, Skipped, n_cores, open_cache
+from aelib.cache import Candidates, Skipped, open_cache
 
 BAD = (3, 7, 19)
 
@@ -397,14 +397,6 @@ def test_waiting_process_shows_progress(tmp_path, cache, monkeypatch):
     assert numbers(cached) == list(range(500))
     assert shown
     assert {desc for desc, _ in shown} == {"waiting for another process"}
-
-
-def test_as_many_workers_as_the_process_has_cores(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 5, 7})
-    assert n_cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert n_cores() == 1
 
 
 def test_memory_is_bounded(cache, monkeypatch):
