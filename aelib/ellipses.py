@@ -743,7 +743,8 @@ def highest_density_levels(
         raise ValueError(f"shares must be above 0 and below 1, not {shares}; percent must be divided by 100.")
     values = np.sort(np.asarray(density.at(points)))[::-1]
     # The small number keeps 0.9 * 1000 from being rounded up to 901 points.
-    return values[np.ceil(wanted * len(values) - 1e-9).astype(int) - 1]
+    enclosed = np.ceil(wanted * len(values) - 1e-9).astype(int)
+    return values[np.maximum(enclosed, 1) - 1]
 
 
 def contour_lines(density: PlaneDensity, level: float) -> list[Float[np.ndarray, "_ 2"]]:

@@ -525,6 +525,13 @@ def test_islands_and_holes_have_lines_of_their_own(rng):
         assert large >= small > 0.2 * large
 
 
+def test_the_least_share_is_that_of_the_densest_point(rng):
+    points = cloud(rng, 100, 2)
+    density = plane_density(points)
+    (level,) = highest_density_levels(density, points, [1e-12])
+    assert level == density.at(points).max()
+
+
 def test_levels_and_contours_refuse_the_impossible(rng):
     points = cloud(rng, 100, 2)
     density = plane_density(points)
