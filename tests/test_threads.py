@@ -3,8 +3,9 @@
 import os
 
 import numpy as np
+import pytest
 import scipy.linalg  # noqa: F401 - its BLAS is to be found among those of this process
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from aelib.threads import n_cores, one_blas_thread
 
@@ -28,3 +29,18 @@ def test_every_blas_has_one_thread_for_a_while():
         with one_blas_thread():
             assert blas_threads() == [1] * len(before)
         assert blas_threads() == before
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_blas_has_its_threads_back_whoever_ends_first(order):
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        blocks = [one_blas_thread() for _ in range(2)]
+        for block in blocks:
+            block.__enter__()
+        assert set(blas_threads()) == {1}
+        blocks[order[0]].__exit__(None, None, None)
+        assert set(blas_threads()) == {1}
+        blocks[order[1]].__exit__(None, None, None)
+        assert blas_threads() == before
+        assert set(before) == {2}
