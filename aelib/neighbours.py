@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from aelib.blocks import checked_blocks
+from aelib.blocks import check_cloud, check_points, checked_blocks
 from aelib.threads import n_cores, one_blas_thread
 
 _QUERIES, _CHUNK = 512, 8192  # rows of a table of squared distances, and its columns: 16 MB in float32
@@ -74,7 +74,7 @@ def nearest_neighbours(
     >>> found.index.ravel(), found.distance.ravel()
     (array([1, 0, 1]), array([1., 1., 2.]))
     """
-    checked_blocks(z)
+    check_cloud(z)
     if not 1 <= k < len(z):
         raise ValueError(f"k must be 1 to {len(z) - 1}, the number of other points, not {k}.")
     if n_queries is not None and n_queries < 1:
@@ -115,7 +115,8 @@ def neighbours_in(
     >>> neighbours_in(np.array([[0.4]]), np.array([[0.0], [1.0], [3.0]]), k=2).index
     array([[0, 1]])
     """
-    checked_blocks(points, name="points"), checked_blocks(cloud, name="cloud")
+    check_points(points, name="points")
+    check_cloud(cloud, name="cloud")
     if points.shape[1] != cloud.shape[1]:
         raise ValueError(
             f"points and cloud must have the same components, not {points.shape[1]} and {cloud.shape[1]}."
