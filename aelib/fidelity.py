@@ -141,20 +141,24 @@ def _one_by_one(statistic: _Statistic, real: Points, generated: Points, drawn: l
     )
 
 
-def _checked_pair(real: Points, generated: Points, *, least: int, draws: int) -> tuple[Points, Points]:
-    for name, sample in (("real", real), ("generated", generated)):
+def _check_samples(real: Points, generated: Points, floor: Points | str, *, least: int, draws: int) -> None:
+    samples = {"real": real, "generated": generated}
+    if not isinstance(floor, str):
+        samples["floor"] = floor
+    elif floor not in ("halves", "none"):
+        raise ValueError(f'floor must be features of other real images, "halves" or "none", not {floor!r}.')
+    for name, sample in samples.items():
         check_points(sample, name=name)
         if len(sample) < least:
             raise ValueError(f"{name} must hold {least} rows or more, not {len(sample)}; take more images.")
-    if real.shape[1] != generated.shape[1]:
-        raise ValueError(
-            f"real and generated must have the same features, not {real.shape[1]} and {generated.shape[1]}."
-        )
+        if sample.shape[1] != real.shape[1]:
+            raise ValueError(
+                f"real and {name} must have the same features, not {real.shape[1]} and {sample.shape[1]}."
+            )
     if draws < 2 or draws % 2:
         raise ValueError(
             f"draws must be an even number of at least 2, not {draws}: halves come with their complements."
         )
-    return real, generated
 
 
 def _scores(
@@ -242,7 +246,8 @@ def frechet_distance(
     Raises
     ------
     ValueError
-        If a sample is no cloud of finite points or too small, or the numbers of features differ.
+        If a sample is no cloud of finite points or too small, the numbers of features differ, or `floor` is another
+        word.
 
     References
     ----------
@@ -260,9 +265,7 @@ def frechet_distance(
     >>> score.low < 3**2 + (2 - 1) ** 2 < score.high
     True
     """
-    real, generated = _checked_pair(real, generated, least=4, draws=draws)
-    if not isinstance(floor, str):
-        _checked_pair(real, floor, least=4, draws=draws)
+    _check_samples(real, generated, floor, least=4, draws=draws)
     # The many matrices of k x k are too small to be shared out: several threads take longer, most of it to wait.
     with one_blas_thread():
         return _scores(
@@ -406,8 +409,8 @@ def kernel_distance(
     Raises
     ------
     ValueError
-        If a sample is no cloud of finite points or too small, the numbers of features differ, or all real features are
-        the same and are to be standardised.
+        If a sample is no cloud of finite points or too small, the numbers of features differ, `floor` is another word,
+        or all real features are the same and are to be standardised.
 
     References
     ----------
@@ -420,9 +423,7 @@ def kernel_distance(
     >>> score.low > score.floor
     True
     """
-    real, generated = _checked_pair(real, generated, least=4, draws=draws)
-    if not isinstance(floor, str):
-        _checked_pair(real, floor, least=4, draws=draws)
+    _check_samples(real, generated, floor, least=4, draws=draws)
     if standardise:
         moments = measure_moments(real)
         size = math.sqrt(np.trace(moments.scatter) / moments.n / len(moments.mean))
@@ -497,7 +498,8 @@ def precision_recall(
     Raises
     ------
     ValueError
-        If a sample is no cloud of finite points or too small, `k` is below 1, or the numbers of features differ.
+        If a sample is no cloud of finite points or too small, `k` is below 1, the numbers of features differ, or
+        `floor` is another word.
 
     References
     ----------
@@ -513,9 +515,7 @@ def precision_recall(
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}.")
-    real, generated = _checked_pair(real, generated, least=2 * k + 4, draws=draws)
-    if not isinstance(floor, str):
-        _checked_pair(real, floor, least=2 * k + 4, draws=draws)
+    _check_samples(real, generated, floor, least=2 * k + 4, draws=draws)
 
     def statistic(x: Points, y: Points) -> np.ndarray:
         precision = _cover(y, x, _reach(x, k)).any_ball.mean()
@@ -564,7 +564,8 @@ def density_coverage(
     Raises
     ------
     ValueError
-        If a sample is no cloud of finite points or too small, `k` is below 1, or the numbers of features differ.
+        If a sample is no cloud of finite points or too small, `k` is below 1, the numbers of features differ, or
+        `floor` is another word.
 
     References
     ----------
@@ -580,9 +581,7 @@ def density_coverage(
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}.")
-    real, generated = _checked_pair(real, generated, least=2 * k + 4, draws=draws)
-    if not isinstance(floor, str):
-        _checked_pair(real, floor, least=2 * k + 4, draws=draws)
+    _check_samples(real, generated, floor, least=2 * k + 4, draws=draws)
 
     def statistic(x: Points, y: Points) -> np.ndarray:
         cover = _cover(y, x, _reach(x, k))
@@ -657,10 +656,9 @@ def factor_error(
     1.0
     """
     names = list(real.columns)
-    x, y = _checked_pair(_numbers(real, names), _numbers(generated, names), least=4, draws=draws)
+    x, y = _numbers(real, names), _numbers(generated, names)
     other = floor if isinstance(floor, str) else _numbers(floor, names)
-    if isinstance(other, np.ndarray):
-        _checked_pair(x, other, least=4, draws=draws)
+    _check_samples(x, y, other, least=4, draws=draws)
     std = x.std(axis=0, ddof=1)
     if (np.ptp(x, axis=0) == 0).any():
         constant = [name for name, width in zip(names, np.ptp(x, axis=0), strict=True) if width == 0]

@@ -312,6 +312,17 @@ def test_bad_generated_points_and_floors_are_refused(score):
         score(np.eye(20), np.zeros((0, 20)))
 
 
+@pytest.mark.parametrize("score", SCORES)
+def test_what_is_no_floor_is_named_so(score):
+    cloud = np.eye(20)
+    with pytest.raises(ValueError, match="floor must be finite, but component 0 of point 0 is nan"):
+        score(cloud, cloud, floor=np.full((20, 20), np.nan))
+    with pytest.raises(ValueError, match="real and floor must have the same features, not 20 and 3"):
+        score(cloud, cloud, floor=np.eye(20, 3))
+    with pytest.raises(ValueError, match='"halves" or "none", not \'half\''):
+        score.__wrapped__(cloud, cloud, floor="half")  # without the tests' check of types
+
+
 @pytest.mark.parametrize("score", [precision_recall, density_coverage])
 def test_neighbours_of_rank_zero_are_refused(score):
     with pytest.raises(ValueError, match="k must be at least 1, not 0"):
