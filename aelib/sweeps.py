@@ -380,11 +380,16 @@ def _carry_out(
         )
         for future in progress:
             point = waiting[future]
-            error = future.result() if future.status == "finished" else str(future.exception())
+            error = future.result() if future.status == "finished" else _said(future.exception())
             if error:
                 failed[point.name] = error
             tqdm.write(f"{point.name}: {f'FAILED, {error}' if error else 'done'}")
     return failed
+
+
+def _said(error: BaseException) -> str:
+    """Say what went wrong, also where an exception has no text."""
+    return str(error) or type(error).__name__
 
 
 @contextlib.contextmanager

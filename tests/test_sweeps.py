@@ -1,5 +1,6 @@
 """Sweeps, on notebooks made for them: what is refused, four points on a local cluster, failures, kills, the table."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -128,6 +129,23 @@ def test_a_point_that_fails_is_reported_and_done_again(write_notebook, sweep, no
     assert (done.folder / "points" / "f-1.0" / "notebooks" / "01_x.ipynb").exists(), "all is kept"
     free.touch()
     assert sweep({"f": [1.0, 3.0]}, workers=1).table["measured"].tolist() == [7.0, 21.0]
+
+
+def test_an_exception_without_a_text_is_a_failure(monkeypatch, tmp_path):
+    from distributed import Client
+
+    @contextlib.contextmanager
+    def client_of_this_process(scheduler, workers):
+        with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+            yield client
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(sweeps, "_client", client_of_this_process)
+    monkeypatch.setattr(sweeps, "_run", fail)
+    point = sweeps.Point("a", {}, None)
+    assert sweeps._carry_out(tmp_path, [point], [], "claims", tmp_path, "", 1) == {"a": "MemoryError"}
 
 
 def test_a_sweep_killed_in_mid_point_goes_on(write_notebook, sweep, tmp_path):
