@@ -1,5 +1,6 @@
 """Files written whole or not at all (a temporary name in the same folder, then a rename), and read with suspicion."""
 
+import glob
 import json
 import lzma
 import os
@@ -87,7 +88,7 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
         The file or folder that `replacing` was to write.
     """
     path = Path(path)
-    for leftover in path.parent.glob(f".{path.stem}{_MARK}????????{path.suffix}"):
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}{_MARK}????????{glob.escape(path.suffix)}"):
         _remove(leftover)
 
 
@@ -328,7 +329,7 @@ def as_record(cls: type[Record], content: Any) -> Record:
     Parameters
     ----------
     cls : type
-        A dataclass or named tuple with fields of plain types, lists, dicts, and unions of them.
+        A dataclass or named tuple with fields of plain types, dicts of them, and unions.
     content : Any
         Expected is a dict with an entry for each field; those with a default may be missing.
 

@@ -67,6 +67,13 @@ def test_a_killed_writer_leaves_the_old_file_and_its_leftover_can_be_removed(tmp
     assert {entry.name for entry in tmp_path.iterdir()} == {"a.json", "b.json"}
 
 
+def test_leftovers_of_odd_names_are_those_of_this_name_alone(tmp_path):
+    (tmp_path / ".z[1].part-0123abcd.npy").write_text("ours")
+    (tmp_path / ".z1.part-0123abcd.npy").write_text("another's")
+    files.remove_leftovers(tmp_path / "z[1].npy")
+    assert [entry.name for entry in tmp_path.iterdir()] == [".z1.part-0123abcd.npy"]
+
+
 def test_new_files_have_the_usual_permissions(tmp_path):
     (tmp_path / "usual").write_text("")
     files.write_text(tmp_path / "ours", "")
