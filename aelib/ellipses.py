@@ -458,13 +458,15 @@ class _Discs:
         return (slice(start, start + _PLANES) for start in range(0, len(self._i), _PLANES))
 
     def deviations(self, block: np.ndarray) -> np.ndarray:
-        """Return the points' deviations, a row for each component and centre."""
-        return (block[self._component] - self._centre).astype(np.float32)
+        """Return the points' deviations, a row for each component and centre; infinite beyond single precision."""
+        with np.errstate(over="ignore"):
+            return (block[self._component] - self._centre).astype(np.float32)
 
     def hold(self, chunk: slice, deviations: np.ndarray) -> np.ndarray:
         """Return (ellipses, points): whether the points lie inside."""
         x, y = deviations[self._i[chunk]], deviations[self._j[chunk]]
-        with np.errstate(over="ignore"):  # far off a segment
+        # Far off there are infinities, and where two of them meet no number, which is outside, too.
+        with np.errstate(over="ignore", invalid="ignore"):
             y -= self._b[chunk] * x
             y *= self._c[chunk]
             y *= y

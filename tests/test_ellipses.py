@@ -260,6 +260,15 @@ def test_no_ellipse_holds_every_point_and_counts_none():
     assert inside_all(z, none).tolist() == [True] * 4
 
 
+@pytest.mark.parametrize("far", [[1e200, 0.0], [1e200, 1e200], [-1e200, 1e200], [0.0, 1e308]])
+def test_points_beyond_single_precision_are_outside_without_a_warning(far):
+    covariance = np.array([[1.0, 0.5], [0.5, 1.0]])
+    disc = pairwise_ellipses(np.zeros(2), covariance, n_sigma=2.0)
+    z = np.array([far, [0.0, 0.0]])
+    assert inside_all(z, disc).tolist() == [False, True]
+    assert empirical_coverage(z, disc).tolist() == [0.5]
+
+
 def test_ellipses_far_from_each_other_do_not_widen_each_other():
     """A border is wide by the rounding of its own ellipse's numbers, not of those of all."""
     covariance, mean = np.diag([1e-12, 1e-12, 1.0, 1.0]), np.array([0.0, 0.0, 1e6, 1e6])
