@@ -58,15 +58,19 @@ SETTINGS = (
 
 
 def difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest difference over the standard deviation of what is expected; 0 if all bits are the same."""
+    """Return the largest difference over the standard deviation of what is expected; 0 only if all bits are the same.
+
+    Zeros that differ in their sign count as the smallest number there is.
+    """
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return np.inf
     if found.tobytes() == expected.tobytes():
         return 0.0
     if found.dtype.kind not in "fiu":
         return np.inf
-    apart = np.abs(found.astype(np.float64) - expected.astype(np.float64)).max()
-    return float(apart / max(expected.astype(np.float64).std(), np.finfo(np.float64).tiny))
+    truth, tiny = expected.astype(np.float64), float(np.finfo(np.float64).tiny)
+    apart = np.abs(found.astype(np.float64) - truth).max()
+    return max(float(apart / max(truth.std(), tiny)), tiny)
 
 
 def compute(

@@ -29,7 +29,7 @@ def test_a_difference_is_seen_to_the_last_bit():
     a = np.array([1.0, 2.0, 4.0])
     assert difference(a, a.copy()) == 0.0
     assert difference(np.nextafter(a, 9.0), a) == pytest.approx(4 * EPS / a.std())
-    assert difference(np.array([0.0]), np.array([-0.0])) > 0 or not np.signbit(0.0)
+    assert difference(np.array([0.0]), np.array([-0.0])) > 0
     for other in (a[:2], a.astype(np.float32), np.array(["a", "b", "c"])):
         assert difference(other, a) == np.inf
     assert difference(np.array(["a", "c"]), np.array(["a", "b"])) == np.inf
