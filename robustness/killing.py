@@ -184,9 +184,14 @@ def put_in(mutant: Mutant, functions: Sequence[FunctionType]) -> None:
     if not codes:
         raise LookupError(f"the code of {mutant.function} is not found again.")
     for function in functions:
-        function.__code__ = codes[-1]
+        function.__code__ = _fitting(codes[-1], function.__code__.co_freevars)
         if isinstance(mutant.holder, ast.arguments) and isinstance(mutant.replacement, ast.Constant):
             _set_default(function, mutant)
+
+
+def _fitting(code: CodeType, enclosing: tuple[str, ...]) -> CodeType:
+    """Let code that no longer asks for enclosing names, such as that of super's class, fit where others asked."""
+    return code if code.co_freevars else code.replace(co_freevars=enclosing)
 
 
 def _set_default(function: FunctionType, mutant: Mutant) -> None:

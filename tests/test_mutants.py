@@ -88,6 +88,19 @@ def test_a_function_that_exists_already_makes_the_mistake(module, name, expected
         assert area(3) == expected
 
 
+def test_a_method_that_forgets_super_is_tried_too(tmp_path):
+    path = tmp_path / "deep.py"
+    path.write_text(
+        "class Deep(dict):\n    def size(self):\n        found = super().__len__()\n        return found\n"
+    )
+    names = {}
+    exec(compile(path.read_text(), str(path), "exec"), names)
+    assert names["Deep"](a=1).size() == 1
+    (mutant,) = (mutant for mutant in mutants_of(path) if mutant.name.endswith("-> found = None"))
+    put_in(mutant, [names["Deep"].size])
+    assert names["Deep"](a=1).size() is None
+
+
 def test_a_mutant_without_its_function_is_an_error(module):
     with pytest.raises(LookupError, match=r"no function area of shapes.py"):
         put_in(mutants_of(module)[0], [])
