@@ -221,11 +221,10 @@ def _fuzz_all(options: argparse.Namespace) -> bool:
             print(tallies[-1].row(), flush=True)
     total = sum(tally.counts.total() for tally in tallies)
     failed = sum(tally.counts["FAILURE"] for tally in tallies)
+    count, minutes = f"{total:,}".replace(",", " "), (time.monotonic() - start) / 60
     print(
-        f"\n{total:,} files, {failed} failures. `python -m robustness.fuzz {' '.join(sys.argv[1:])}`: "
-        f"{(time.monotonic() - start) / 60:.0f} minutes, Python {platform.python_version()}.".replace(
-            ",", " ", 1
-        )
+        f"\n{count} files, {failed} failures. `python -m robustness.fuzz {' '.join(sys.argv[1:])}`: "
+        f"{minutes:.0f} minutes, Python {platform.python_version()}."
     )
     for tally in tallies:
         for failure, kept in tally.failures.items():
