@@ -35,7 +35,8 @@ class Row:
     at_most : bool
         Whether the goal is an upper bound.
     apart : float
-        By how much the results of both differ, relative to the larger one; not-a-number where they are not comparable.
+        By how much the results of both differ, relative to the peer's largest figure; not-a-number where they are not
+        comparable.
     within : float
         How much they may differ.
     missing : str
@@ -110,9 +111,11 @@ def said(figure: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def seconds(call: Callable[[], Any], *, times: int = 1) -> float:
-    """Return the least duration of some calls: what disturbs a machine only ever adds."""
-    return min(_duration(call) for _ in range(times))
+def seconds(call: Callable[[], Any]) -> float:
+    """Return the duration of a call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def alternately(
@@ -135,9 +138,9 @@ def timed(call: Callable[[], Any], *, at_least: float = 0.0) -> Callable[[], flo
     """Make a function that returns the seconds of a call: the mean of as many as fill `at_least` seconds."""
 
     def measure() -> float:
-        durations = [_duration(call)]
+        durations = [seconds(call)]
         while sum(durations) < at_least:
-            durations.append(_duration(call))
+            durations.append(seconds(call))
         return sum(durations) / len(durations)
 
     return measure
@@ -170,9 +173,3 @@ def megabytes(call: Callable[[], Any]) -> float:
         return tracemalloc.get_traced_memory()[1] / 1e6
     finally:
         tracemalloc.stop()
-
-
-def _duration(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start

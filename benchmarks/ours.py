@@ -1,6 +1,5 @@
 """The library's own training, encoding and decoding, as one process of several; and where its time goes."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from aelib.codec import decode, encode
 from aelib.images import Images
 from aelib.model import AutoencoderConfig, build, resolve_precision
 from benchmarks import task
+from benchmarks.measure import seconds
 from benchmarks.work import layers_of
 
 # isort: split
@@ -71,11 +71,11 @@ class Trainer:
 
     def encode(self, precision: str) -> float:
         """Encode all images; return the seconds."""
-        return _seconds(lambda: encode(self._models[precision], self._floats, batch_size=task.ENCODE_BATCH))
+        return seconds(lambda: encode(self._models[precision], self._floats, batch_size=task.ENCODE_BATCH))
 
     def decode(self, precision: str) -> float:
         """Decode all points; return the seconds."""
-        return _seconds(lambda: decode(self._models[precision], self._points, batch_size=task.ENCODE_BATCH))
+        return seconds(lambda: decode(self._models[precision], self._points, batch_size=task.ENCODE_BATCH))
 
     def copies(self) -> list[float]:
         """Return what it makes of the first held-out image, in float32."""
@@ -89,13 +89,13 @@ class Trainer:
         a = tf.cast(tf.random.stateless_uniform((SIDE, SIDE), (1, 2)), dtype)
         self._product(a[:64], a)  # traced
         self._product(a, a).numpy()
-        return SIDE**3 / _seconds(lambda: self._product(a, a).numpy())
+        return SIDE**3 / seconds(lambda: self._product(a, a).numpy())
 
     def parts(self) -> dict[str, float]:
         """Return the seconds of one step: its input alone, its layers there, there and back, and all of it."""
         if not hasattr(self, "_parts"):
             self._parts = self._prepared_parts()
-        return {name: _seconds(call) / count for name, (call, count) in self._parts.items()}
+        return {name: seconds(call) / count for name, (call, count) in self._parts.items()}
 
     def _prepared_parts(self) -> dict[str, tuple[Callable[[], Any], int]]:
         batches = training.ShuffledBatches(
@@ -128,7 +128,7 @@ class Trainer:
         """Return the seconds of each layer of a step by itself: there and back, as in training."""
         if not hasattr(self, "_layers"):
             self._layers = self._prepared_layers()
-        return {name: _seconds(_repeated(call, 4)) / 4 for name, call in self._layers.items()}
+        return {name: seconds(_repeated(call, 4)) / 4 for name, call in self._layers.items()}
 
     def _prepared_layers(self) -> dict[str, Callable[[], Any]]:
         model = build(self._config, seed=task.SEED, precision=self._precision)
@@ -161,9 +161,3 @@ def _repeated(call: Callable[[], Any], times: int) -> Callable[[], None]:
             call()
 
     return repeated
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start

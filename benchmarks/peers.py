@@ -36,18 +36,15 @@ class Peer:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
-
         self._read("ready")
 
     def ask(self, method: str, **arguments: Any) -> Any:
         """Have a method of the `Trainer` called; return what it returns."""
-        assert self._process.stdin is not None  # noqa: S101 (a pipe)
         self._process.stdin.write(json.dumps({"do": method, **arguments}) + "\n")
         self._process.stdin.flush()
         return self._read(method)
 
     def _read(self, method: str) -> Any:
-        assert self._process.stdout is not None  # noqa: S101 (a pipe)
         line = self._process.stdout.readline()
         answer = json.loads(line) if line else {"error": "the process ended"}
         if "error" in answer:

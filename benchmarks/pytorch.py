@@ -103,8 +103,7 @@ class Trainer:
         torch.manual_seed(task.SEED)
         self._bfloat16 = precision == "bfloat16"
         self._network = Network(settings["filters"], settings["z_dim"], settings["image_size"])
-        if (folder / task.WEIGHTS).exists():
-            self._network.load(task.read_weights(folder))
+        self._network.load(task.read_weights(folder))
         self._network = self._network.to(memory_format=torch.channels_last)
         # The fused step is the fastest of PyTorch's.
         self._optimizer = torch.optim.Adam(self._network.parameters(), lr=task.LEARNING_RATE, fused=True)

@@ -145,13 +145,6 @@ def _line(cost: Cost) -> str:
     )
 
 
-def measure(folder: Path) -> list[Cost]:
-    """Measure small sizes: the part of `make bench`."""
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        costs = list(pipeline(Path(scratch), (1_000, 10_000)))
-        return costs + [cost for n in (100_000, 1_000_000) for cost in on_disk(Path(scratch), n)]
-
-
 def draw(costs: Sequence[Cost], path: Path) -> None:
     """Draw processor time and memory against size, and write the figures beside it as JSON."""
     fig, axes = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")

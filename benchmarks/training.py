@@ -31,7 +31,7 @@ class Record:
     described : dict
         Versions, threads and number of parameters of each trainer.
     losses : dict
-        Loss on held-out images before the first round and after each, for each trainer.
+        Loss on held-out images after the first epoch, which is not timed, and after each round, for each trainer.
     rates : dict
         Training images per second of each trainer, one for each round.
     anatomy : dict
@@ -56,7 +56,7 @@ def rows(record: Record) -> Iterator[Row]:
                 peers[name] = stack.enter_context(Peer("pytorch", folder, precision=precision))
         record.described = {name: peer.ask("describe") for name, peer in peers.items()}
         copies = {name: peer.ask("copies") for name, peer in peers.items()}
-        apart = {name: furthest(copies[name], copies[OURS]) for name in peers}
+        apart = {name: furthest(copies[OURS], copies[name]) for name in peers}
         yield from trained(peers, record, apart)
         yield from anatomy(peers[OURS], record)
         yield from coded(peers)
