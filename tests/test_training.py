@@ -291,7 +291,7 @@ class TestResumption:
         self, uninterrupted, images, validation, tmp_path
     ):
         code = CHILD.format(tests=os.path.dirname(__file__))
-        # TensorFlow reads the first batches of an epoch twice; at the eighth the second epoch is on its way.
+        # With TensorFlow the first batch of an epoch is read twice; at the eighth read the second epoch is on its way.
         process = subprocess.run([sys.executable, "-c", code, tmp_path, "8"], check=False)
         assert process.returncode == -signal.SIGKILL
         with np.load(tmp_path / "resume.npz") as state:
