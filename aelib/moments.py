@@ -214,9 +214,9 @@ def part_moments(part: Float[np.ndarray, "n d"], first: int, *, block: int = BLO
         shift, sums, squares = _mean(part[:_SHIFT_POINTS]), np.zeros(d), np.zeros((d, d))
     product, buffer = np.empty((d, d)), np.empty((min(block, len(part)), d))
     for _, rows in blocks:
-        centred = np.subtract(rows, shift, out=buffer[: len(rows)])
-        sums += centred.sum(axis=0)
         with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            centred = np.subtract(rows, shift, out=buffer[: len(rows)])
+            sums += centred.sum(axis=0)
             squares += np.matmul(centred.T, centred, out=product)  # NumPy sees the symmetry: half the work
     if not np.isfinite(squares).all():
         raise ValueError("z is too large to be squared in float64; scale it down.")

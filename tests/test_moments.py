@@ -149,6 +149,9 @@ def test_blocks_and_sizes_out_of_range_are_refused():
         measure_moments(np.zeros((3, 2)), block=0)
     with pytest.raises(ValueError, match="too large to be squared"):
         measure_moments(np.array([[1e200], [-1e200]]))
+    for early, late in ((0.0, 1e308), (-1e308, 1.7e308)):  # the sum overflows, or already a difference
+        with pytest.raises(ValueError, match="too large to be squared"):
+            measure_moments(np.repeat([[early], [late]], 300, axis=0))
     with pytest.raises(
         ValueError, match="too large to be squared"
     ):  # the mean overflows, and infinity meets zero
