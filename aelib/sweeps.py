@@ -549,6 +549,8 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if lacking := {"point", *_CLAIM_COLUMNS} - set(table.columns):
         raise ValueError(f"{path} is no table of a sweep: it has no column {', '.join(sorted(lacking))}.")
+    if table.empty:  # no point came to a claim, and columns without numbers have no type
+        return table
     numeric = all(pd.api.types.is_numeric_dtype(table[name]) for name in ("measured", "standard error"))
     named = table[["point", "claim", "notebook"]].notna().to_numpy().all()
     if (

@@ -267,6 +267,15 @@ def test_tables_that_are_none(tmp_path):
         sweeps.read_table(tmp_path / "y.csv")
 
 
+def test_a_sweep_that_came_to_no_claim_has_an_empty_table(tmp_path):
+    files.write_json(tmp_path / "sweep.json", {"axes": ["seed"], "points": [["seed-1", [1]]]})
+    table = sweeps.sweep_table(tmp_path)
+    table.to_csv(tmp_path / sweeps.TABLE, index=False)
+    read = sweeps.read_table(tmp_path / sweeps.TABLE)
+    assert read.empty and read.columns.tolist() == table.columns.tolist()
+    assert sweeps.survival(read).empty and sweeps.varying_axes(read) == []
+
+
 def test_a_claim_is_drawn_with_a_column_for_each_variant():
     table = table_of({"X-mean": ["reproduced"] * 4})
     table["measured"] = [1.0, 2.0, 3.0, 4.0]
