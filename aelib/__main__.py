@@ -1,6 +1,7 @@
 """The command line, `python -m aelib`: run the series, list its claims, train a checkpoint, and so on."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 if all went well, 1 if a notebook failed, 2 if the command was wrong, 130 if it was interrupted.
+        Exit status: 0 if all went well, 1 if a notebook failed, 2 if the command was wrong or could not be
+        carried out, 130 if it was interrupted.
     """
     options = parser().parse_args(arguments)
     if options.traceback:
@@ -26,7 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options))
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"aelib: {error}", file=sys.stderr)
+        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = f"; make room, and {options.goes_on} goes on from here." if is_full else ""
+        print(f"aelib: {error}{advice}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        why = f" ({error})" if str(error) else ""
+        advice = f"close other programs, and {options.goes_on} goes on from here."
+        print(f"aelib: the memory is not enough{why}; {advice}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\naelib: interrupted; {options.goes_on} goes on from here.", file=sys.stderr)

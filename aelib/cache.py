@@ -40,7 +40,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import Int64, UInt8
 from tqdm.auto import tqdm
 
-from aelib.files import map_array, read_json, write_json, write_text
+from aelib.files import map_array, naming, read_json, write_json, write_text
 from aelib.threads import n_cores
 
 _FORMAT = 1
@@ -384,7 +384,7 @@ def _build(recipe: _Recipe, place: _Place, *, strict: bool) -> Cached:
     """Make all rows; then, in further rounds, fill those that failed from the reserves."""
     held, reserves = recipe.rows.copy(), recipe.reserves
     rows, failed = np.arange(len(held)), dict[int, str]()
-    with _Writer.opened(recipe, place, strict=strict) as writer:
+    with naming(place.folder), _Writer.opened(recipe, place, strict=strict) as writer:
         while len(rows):
             failed_rows = writer.write(rows, held[rows])
             failed.update({int(held[row]): reason for row, reason in failed_rows.items()})

@@ -1,6 +1,5 @@
 """Between images and z-points: encode, decode, reconstruct, for any number of them."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -370,15 +369,11 @@ def _keep(place: Path, batches: Iterator[np.ndarray], description: dict[str, Any
     if _is_there(place, description):
         return
     place.parent.mkdir(parents=True, exist_ok=True)
-    lock = place.with_name(f".{place.stem}.lock")
-    with FileLock(lock):
-        try:
-            if not _is_there(place, description):
-                files.remove_leftovers(place)
-                _write(place, batches, description)
-        finally:
-            with contextlib.suppress(OSError):  # where open files cannot be removed it stays
-                lock.unlink()
+    # Its file stays: once it is gone, who waits for this lock and who comes later would hold two different ones.
+    with FileLock(place.with_name(f".{place.stem}.lock")):
+        if not _is_there(place, description):
+            files.remove_leftovers(place)
+            _write(place, batches, description)
 
 
 def _write(path: Path, batches: Iterator[np.ndarray], description: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Files written whole or not at all (a temporary name in the same folder, then a rename), and read with suspicion."""
 
+import errno
 import glob
 import json
 import lzma
@@ -33,6 +34,7 @@ BAD_ARRAY = (
 """What NumPy is known to raise on damaged `.npy` files."""
 
 _MARK = ".part-"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _LARGEST_YAML = 2**20  # bytes; parameters are some lines
 
 Record = TypeVar("Record")
@@ -69,12 +71,40 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}{_MARK}{secrets.token_hex(4)}{path.suffix}")
     try:
-        yield temporary
-        _flush(temporary)
+        with naming(path):
+            yield temporary
+            _flush(temporary)
         os.replace(temporary, path)
     except BaseException:
         _remove(temporary)
         raise
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Have the error of a full disk say where: Python names a file that it cannot open, but none that it cannot write.
+
+    Parameters
+    ----------
+    path : path-like
+        The file or folder that the block writes.
+
+    Yields
+    ------
+    None
+        Once.
+
+    Raises
+    ------
+    OSError
+        The block's own, with the path as its file name if it has none.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL or error.filename or os.fspath(path) in str(error):
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:

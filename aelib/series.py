@@ -92,7 +92,7 @@ def execute(notebook: Path, copy: Path, values: Mapping[str, Any], *, label: str
     """
     failed, story = (copy.with_name(f"{copy.stem}.failed{end}") for end in (".ipynb", ".txt"))
     copy.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=copy.parent) as scratch:
+    with files.naming(copy), tempfile.TemporaryDirectory(prefix=SCRATCH, dir=copy.parent) as scratch:
         unfinished = Path(scratch) / copy.name
         error, traceback = _run_papermill(notebook, unfinished, values, label)
         unfinished.replace(failed if error else copy)

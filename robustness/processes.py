@@ -63,7 +63,7 @@ class Started:
 
 
 def start(
-    words: Sequence[str], *, log: Path, variables: Mapping[str, str], terminal: bool = False, limit: int = 0
+    words: Sequence[str], *, log: Path, variables: Mapping[str, str], terminal: bool = False
 ) -> Started:
     """Start a command in a session of its own.
 
@@ -77,8 +77,6 @@ def start(
         Environment variables, in addition to ours.
     terminal : bool
         Whether it gets a terminal of its own, in which a Ctrl-C can be typed.
-    limit : int
-        The most bytes of data that it, and each process that it starts, may hold; 0 for no limit.
     """
     mark = uuid.uuid4().hex
     environment = {**os.environ, **variables, _MARK: mark}
@@ -88,10 +86,6 @@ def start(
     def prepare() -> None:
         if terminal:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        if limit:
-            import resource
-
-            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -125,6 +119,12 @@ def family(started: Started) -> list[psutil.Process]:
             if process.environ().get(_MARK) == started.mark and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
+
+
+def bytes_of_data(process: psutil.Process) -> int:
+    """Return how much memory of its own a process has asked for: what RLIMIT_DATA limits. Linux only."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmData"))
 
 
 def kill_all(started: Started) -> None:

@@ -1,15 +1,19 @@
 """One job, disturbed again and again at moments drawn at random, and compared with an undisturbed one."""
 
 import contextlib
+import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from robustness import processes
-from robustness.jobs import Found, Job, leftovers
+from robustness.disk import Disk, bytes_below
+from robustness.finished import Found
+from robustness.jobs import Job, leftovers
 from robustness.processes import Started
 
 LIMIT = 900.0
@@ -34,12 +38,15 @@ class Reference:
         Seconds until it wrote its first file.
     seconds : float
         Seconds until its end.
+    size : int
+        Bytes of all that it wrote.
     """
 
     job: Job
     found: Found
     first_file: float
     seconds: float
+    size: int
 
     def moment(self, rng: np.random.Generator) -> float:
         """Draw a moment of the job, one in five before it writes anything."""
@@ -57,10 +64,19 @@ class Tally:
     counts: Counter[str] = field(default_factory=Counter)
     slowest: dict[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "Tally":
+        """Make one of what `asdict` gave."""
+        return cls(**{**content, "counts": Counter(content["counts"])})
+
+    def asdict(self) -> dict[str, Any]:
+        """Return all of it in a form for JSON."""
+        return dataclasses.asdict(self)
+
     @property
     def survived(self) -> int:
         """Tries after which all was well."""
-        return self.tried - len(self.failures)
+        return max(0, self.tried - len(self.failures))
 
     @property
     def note(self) -> str:
@@ -73,10 +89,16 @@ class Tally:
         """Note how long something took, if it took longest."""
         self.slowest[what] = max(seconds, self.slowest.get(what, 0.0))
 
+    def failed(self, problem: str) -> None:
+        """Note a problem, if there is one."""
+        if problem:
+            print(f"    {problem}", flush=True)
+            self.failures.append(problem)
+
 
 def measured(job: Job) -> Reference:
     """Run a job undisturbed, and note when it writes its first file."""
-    trial = Trial(Reference(job, {}, 0.0, 0.0), Tally())
+    trial = Trial(Reference(job, {}, 0.0, 0.0, 0), Tally())
     started = trial.start()
     first = None
     while started.wait_until(time.monotonic() - started.begun + 0.05):
@@ -85,35 +107,50 @@ def measured(job: Job) -> Reference:
     seconds = time.monotonic() - started.begun
     if started.process.returncode:
         raise RuntimeError(f"{job.name} fails undisturbed: {started.output()[-2000:]}")
-    return Reference(job, job.found(job.folder), first or seconds, seconds)
+    return Reference(job, job.found(job.folder), first or seconds, seconds, bytes_below(job.places))
 
 
 class Trial:
-    """A job under disturbance: begun, gone on with, and held against its reference."""
+    """A job under disturbance: begun, gone on with, and held against its reference.
 
-    def __init__(self, reference: Reference, tally: Tally) -> None:
-        self.reference, self.job, self.tally = reference, reference.job, tally
+    Parameters
+    ----------
+    reference : Reference
+        The undisturbed job.
+    tally : Tally
+        Where it is noted what came of it.
+    disk : Disk or None
+        The disk that the job writes to, if it has one of its own.
+    """
+
+    def __init__(self, reference: Reference, tally: Tally, disk: Disk | None = None) -> None:
+        self.reference, self.job, self.tally, self._disk = reference, reference.job, tally, disk
         self.before: Found = {}
         self.orphans: list[Started] = []
+        self.is_over = False
         self.job.clear()
 
-    def start(self, *, terminal: bool = False, limit: int = 0) -> Started:
-        """Begin the job, or go on with it once it has begun."""
+    @property
+    def disk(self) -> Disk:
+        """The job's own disk."""
+        if self._disk is None:
+            raise ValueError("this job has no disk of its own.")
+        return self._disk
+
+    def start(self, *, terminal: bool = False, second: bool = False) -> Started:
+        """Begin the job, or go on with it once it has begun; a second one at a time has a log of its own."""
         begun = (self.job.folder / "run.json").exists()
         return processes.start(
             self.job.again if begun else self.job.words,
-            log=self.job.log,
+            log=self.job.log.with_name("second.txt") if second else self.job.log,
             variables={"AELIB_CACHE": str(self.job.cache)},
             terminal=terminal,
-            limit=limit,
         )
 
     def has_written(self) -> bool:
         """Say whether there is a file in the folders that the job writes to."""
         with contextlib.suppress(OSError):  # what is looked at may be gone the next moment
-            return any(
-                path.is_file() for place in (self.job.folder, self.job.cache) for path in place.rglob("*")
-            )
+            return any(path.is_file() for place in self.job.places for path in place.rglob("*"))
         return True
 
     def problem(self) -> str:
@@ -139,17 +176,18 @@ class Trial:
         """Say what is wrong with a job that has ended, or nothing; if its folder was in use, start it again."""
         if status and self.orphans and _BUSY in started.output().lower():
             self.tally.counts["found the folder still in use"] += 1
-            return self._without_orphans() or self.completed()
+            return self.without_orphans() or self.completed()
+        self.is_over = True
         if status:
             return f"it ended with status {status}: {started.output()[-600:]}"
-        if problem := self._without_orphans() or self.problem():
+        if problem := self.without_orphans() or self.problem():
             return problem
         if lacking := self.reference.found.keys() - self.before.keys():
             return f"lacking at the end: {', '.join(sorted(lacking)[:5])}"
         left = leftovers(self.job)
         return f"left behind: {', '.join(path.name for path in left[:5])}" if left else ""
 
-    def _without_orphans(self) -> str:
+    def without_orphans(self) -> str:
         """Wait until what killed parents left behind is gone."""
         lingering = [processes.seconds_until_gone(orphans, LINGER) for orphans in self.orphans]
         if max(lingering, default=0.0) == np.inf:
@@ -170,9 +208,11 @@ def disturbed(
     *,
     times: int,
     seed: int,
+    tally: Tally,
     seconds: float = np.inf,
     terminal: bool = False,
-) -> Tally:
+    disk: Disk | None = None,
+) -> None:
     """Disturb a job, and go on with it, until it comes to its end before the next moment; then begin another.
 
     Parameters
@@ -182,80 +222,31 @@ def disturbed(
     disturb : callable
         What is done to it.
     times : int
-        How often.
+        How often, what the tally has already included.
     seed : int
         Seed of the moments.
+    tally : Tally
+        Where it is noted what comes of it.
     seconds : float
         No further try is begun after so many seconds.
     terminal : bool
         Whether the job has a terminal.
+    disk : Disk or None
+        The job's own disk, if it has one.
     """
-    rng, tally, begun = np.random.default_rng(seed), Tally(), time.monotonic()
+    rng, begun = np.random.default_rng((seed, tally.tried)), time.monotonic()
     trial: Trial | None = None
     while tally.tried < times and time.monotonic() - begun < seconds:
-        trial = trial or Trial(reference, tally)
+        trial = trial or Trial(reference, tally, disk)
         started = trial.start(terminal=terminal)
         if started.wait_until(reference.moment(rng)):
             tally.tried += 1
             problem = disturb(trial, started, rng)
-            goes_on = True
         else:
-            problem, goes_on = trial.result(started, started.process.returncode), False
-        _noted(tally, problem)
-        if problem or not goes_on:
-            tally.counts["came to the end on the way"] += not goes_on
+            problem = trial.result(started, started.process.returncode)
+            tally.counts["came to the end on the way"] += 1
+        tally.failed(problem)
+        if problem or trial.is_over:
             trial = None
     if trial:
-        _noted(tally, trial.completed())
-    return tally
-
-
-def _noted(tally: Tally, problem: str) -> None:
-    if problem:
-        print(f"    {problem}", flush=True)
-        tally.failures.append(problem)
-
-
-def kill(trial: Trial, started: Started, rng: np.random.Generator) -> str:
-    """Kill the job with all its processes, or, one time in three, the parent alone."""
-    if rng.random() < 2 / 3:
-        processes.kill_all(started)
-        return trial.problem()
-    processes.kill_parent(started)
-    trial.tally.counts["of the parent alone"] += 1
-    if rng.random() < 1 / 2:  # else it is started again at once, whatever its orphans do
-        trial.tally.timed("orphans are gone", processes.seconds_until_gone(started, LINGER))
-        trial.orphans.append(started)
-        return trial._without_orphans() or trial.problem()
-    trial.orphans.append(started)
-    return ""
-
-
-def interrupt(trial: Trial, started: Started, _rng: np.random.Generator) -> str:
-    """Type Ctrl-C in the job's terminal."""
-    processes.interrupt(started)
-    return _ended(trial, started, statuses=(130, -2), what="its processes are gone")
-
-
-def terminate(trial: Trial, started: Started, _rng: np.random.Generator) -> str:
-    """Send SIGTERM to the command."""
-    processes.terminate(started)
-    return _ended(trial, started, statuses=(143, -15), what="its processes are gone")
-
-
-def _ended(trial: Trial, started: Started, *, statuses: tuple[int, ...], what: str) -> str:
-    begun = time.monotonic()
-    status = started.finish(time.monotonic() - started.begun + LINGER)
-    if status == 0:
-        trial.tally.counts["had just ended"] += 1
-        return trial.problem()
-    if status not in statuses:
-        return f"it ended with status {status}: {started.output()[-600:]}"
-    if "aelib" in started.process.args and "Traceback" in started.output():
-        return f"it did not end quietly: {started.output()[-600:]}"
-    lingering = processes.seconds_until_gone(started, LINGER)
-    if lingering == np.inf:
-        processes.kill_all(started)
-        return f"some of its processes are still running after {LINGER:.0f} s"
-    trial.tally.timed(what, time.monotonic() - begun)
-    return trial.problem()
+        tally.failed(trial.completed())

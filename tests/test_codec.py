@@ -1,6 +1,7 @@
 """Tests of aelib.codec: the networks' own answers, however they are batched, in memory or on disk."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -175,12 +176,19 @@ class TestFile:
 
         with pytest.raises(KeyboardInterrupt):
             encode(model, images.view(Interrupted), path=tmp_path / "z.npy", batch_size=8)
-        assert list(tmp_path.iterdir()) == []
+        assert [path.name for path in tmp_path.iterdir()] == [".z.lock"]
 
     def test_what_a_killed_writer_left_is_removed(self, model, images, tmp_path):
         (tmp_path / ".z.part-0123abcd.npy").write_bytes(b"half")
         encode(model, images, path=tmp_path / "z.npy")
-        assert {entry.name for entry in tmp_path.iterdir()} == {"z.npy", "z.json"}
+        assert {entry.name for entry in tmp_path.iterdir()} == {".z.lock", "z.npy", "z.json"}
+
+    def test_who_waited_and_who_comes_later_want_the_same_lock(self, model, images, tmp_path):
+        lock = tmp_path / ".z.lock"
+        lock.touch()
+        with lock.open() as waiting:  # as a writer that could not have it yet
+            encode(model, images, path=tmp_path / "z.npy")
+            assert os.path.sameopenfile(waiting.fileno(), os.open(lock, os.O_RDONLY))
 
     def test_of_two_that_write_the_same_file_one_waits(self, model, images, tmp_path, written):
         with ThreadPoolExecutor(2) as pool:

@@ -1,5 +1,6 @@
 """Tests of aelib.files: whole or not at all, and damage named."""
 
+import errno
 import json
 import os
 import signal
@@ -31,6 +32,35 @@ def test_replacing_keeps_the_old_file_when_the_block_fails(tmp_path, interruptio
         raise interruption
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def full_disk():
+    """Write to a device that is always full; Python's error does not say where."""
+    with Path("/dev/full").open("wb", buffering=0) as file:
+        file.write(b"x")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_named(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with (
+        pytest.raises(OSError, match=f"No space left on device: '{target}'"),
+        files.replacing(target) as temporary,
+    ):
+        temporary.write_text("half of the n")
+        full_disk()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "no room", "b.txt"), OSError(errno.EIO, "broken"), OSError("odd")]
+)
+def test_other_errors_stay_as_they_are(tmp_path, error):
+    with pytest.raises(OSError) as caught, files.naming(tmp_path):
+        raise error
+    assert caught.value is error
 
 
 def test_replacing_works_for_folders(tmp_path):

@@ -1,5 +1,6 @@
 """The command line: exit statuses, messages without tracebacks, and what reaches the library."""
 
+import errno
 import functools
 import subprocess
 import sys
@@ -109,6 +110,28 @@ def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
     monkeypatch.setattr(runs, "run_series", interrupted)
     assert command_line.main(["run"]) == 130
     assert "`run --resume` goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "z.npy"),
+            "'z.npy'; make room, and `run --resume` goes on",
+        ),
+        (
+            MemoryError("32 GB"),
+            "the memory is not enough (32 GB); close other programs, and `run --resume` goes on",
+        ),
+    ],
+)
+def test_what_to_do_when_a_disk_or_the_memory_is_full(monkeypatch, capsys, error, expected):
+    def starved(*_, **__):
+        raise error
+
+    monkeypatch.setattr(runs, "run_series", starved)
+    assert command_line.main(["run"]) == 2
+    assert expected in capsys.readouterr().err
 
 
 def test_train_writes_a_checkpoint_with_its_settings(tmp_path, capsys):

@@ -1,5 +1,7 @@
-"""The fuzzing command itself: it finds out whoever misbehaves; its loaders take whole files, and a few spoiled ones."""
+"""The commands that break things: they find out whoever misbehaves, and say so when they were not finished."""
 
+import argparse
+import json
 import subprocess
 import sys
 
@@ -7,7 +9,7 @@ import hypothesis
 import pytest
 from PIL import Image
 
-from robustness import loaders, misbehaving
+from robustness import careless, faults, loaders, misbehaving, trials
 from robustness.fuzz import Tally
 from robustness.watch import Watch
 
@@ -83,3 +85,54 @@ def test_a_few_spoiled_files(make, tmp_path):
         assert not outcome.startswith("FAILURE"), outcome
 
     one()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="faults are tried on Linux")
+def test_careless_jobs_are_found_out():
+    words = [sys.executable, "-m", "robustness.faults", "--self-test"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+    tried = {tuple(row[:2]): row[2:] for row in rows}
+    assert set(careless.EXPECTED) < set(tried), done.stdout + done.stderr
+    assert all(
+        said == ["yes", "yes"] or "skipped" in said[0] for said in map(tried.get, careless.EXPECTED)
+    ), done.stdout
+    assert done.returncode == 0, done.stdout
+
+
+class Row:
+    """A row of the table, whose tries take no time, and of which only so many fit into its minutes."""
+
+    def __init__(self, monkeypatch, folder, problems=()):
+        monkeypatch.setattr(faults, "PLACE", folder)
+        monkeypatch.setattr(faults, "measured", lambda job: trials.Reference(job, {}, 0.0, 1.0, 0))
+        monkeypatch.setattr(faults, "disturbed", self.disturbed)
+        self.problems, self.begun_at, self.most = problems, [], 2
+
+    def disturbed(self, _reference, _disturb, *, times, tally, **_):
+        self.begun_at.append(tally.tried)
+        for _ in range(min(self.most, times - tally.tried)):
+            tally.tried += 1
+        tally.failures += self.problems
+
+    def printed(self, capsys, times):
+        options = argparse.Namespace(times=times, seed=0, minutes=1.0, again=False)
+        fault = faults.Fault("kill -9", lambda *_: "", share=1)
+        survived = faults._row(fault, careless._job(careless.CAREFUL), options, {})
+        return capsys.readouterr().out.strip("| \n").split(" | "), survived
+
+
+def test_a_row_that_was_cut_short_says_so_and_is_taken_up_again(monkeypatch, tmp_path, capsys):
+    row = Row(monkeypatch, tmp_path)
+    assert row.printed(capsys, 3) == (["kill -9", "toy", "2", "2", "cut short at 2 of 3"], False)
+    assert row.printed(capsys, 3) == (["kill -9", "toy", "3", "3", ""], True)
+    assert row.printed(capsys, 3)[1]
+    assert row.begun_at == [0, 2]  # what is finished is not tried again
+    assert json.loads((tmp_path / "kill--9-toy.json").read_text())["tally"]["tried"] == 3
+
+
+def test_a_failure_is_not_forgotten(monkeypatch, tmp_path, capsys):
+    row = Row(monkeypatch, tmp_path, problems=["it is gone"])
+    row.most = 3
+    for _ in range(2):
+        assert row.printed(capsys, 3) == (["kill -9", "toy", "3", "2", ""], False)

@@ -171,8 +171,8 @@ def test_a_folder_holds_all_of_its_run(write_notebook, run, tmp_path, capfd):
         "01_a.ipynb", "02_b.ipynb", "GLOSSARY.md",
     }  # fmt: skip
     assert {path.name for path in result.folder.iterdir()} == {
-        ".lock", "run.json", "parameters.yaml", "versions.json", "data.json", "checkpoint.json", "z.npy", "z.json",
-        "notebooks", "figures", "claims.json",
+        ".lock", ".z.lock", "run.json", "parameters.yaml", "versions.json", "data.json", "checkpoint.json", "z.npy",
+        "z.json", "notebooks", "figures", "claims.json",
     }  # fmt: skip
     assert np.load(result.folder / "z.npy").shape == (4, 256)
     assert os.listdir(result.folder / "figures") == ["01_cell_3.png"]  # papermill adds a cell of parameters
