@@ -313,13 +313,21 @@ def _check_unchanged(path: Path, stamp: str) -> None:
     A cache is named by the stamps: it must not hold other pixels, nor miss a file because a disk was away for a moment.
     """
     if _stamp(path) != stamp:
-        raise OSError(f"{path} was changed, moved or removed while it was being read: try again.")
+        raise _changed(path)
+
+
+def _changed(path: Path) -> OSError:
+    return OSError(f"{path} was changed, moved or removed while it was being read: try again.")
 
 
 def _stamp(path: Path) -> str:
     try:
         status = path.stat()
-    except OSError:  # a broken link: it is found unreadable when its turn comes
+    except FileNotFoundError:
+        if path.is_symlink():  # a broken link: it is found unreadable when its turn comes
+            return "missing"
+        raise _changed(path) from None  # it was there when its folder was listed
+    except OSError:  # as with a broken link
         return "missing"
     return f"{status.st_size} {status.st_mtime_ns}"
 

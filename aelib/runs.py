@@ -354,6 +354,8 @@ def _share(
 
     shared = run.shared()
     opened = _open(run) if images is None else images
+    if any(notebook.state == "done" for notebook in run.notebooks.values()):  # and is not executed again
+        steps.check_data(opened, folder, source=run.images)
     steps.write_data(opened, folder, source=run.images)
     if images is not None:
         # The notebooks must open the very images that are split for the training, or "held out" would mean nothing.
@@ -403,6 +405,8 @@ def _execute_all(
         error = execute(path, folder / "notebooks" / path.name, _values(run, path, shared), label=label)
         seconds = round(time.perf_counter() - started, 1)
         tqdm.write(f"{label}: {f'FAILED, {error}' if error else 'done'} ({seconds:.0f} s)")
+        if run.images != "faces" and not error:
+            _check_images(run, folder)
         executed = folder / "notebooks" / f"{path.stem}{'.failed' if error else ''}.ipynb"
         records.write_figures(executed, folder / "figures", stem=path.stem)
         ended = replace(
@@ -416,6 +420,13 @@ def _execute_all(
         records.write_claims(folder, records.gather_claims(folder))
         run = _noted(run, path.stem, ended, folder)
         yield Outcome(path.stem, executed, seconds, error)
+
+
+def _check_images(run: RunRecord, folder: Path) -> None:
+    """Refuse what a notebook has found if it may have opened other images: photographs may change meanwhile."""
+    from aelib import steps
+
+    steps.check_data(_open(run), folder, source=run.images)
 
 
 def _noted(run: RunRecord, stem: str, notebook: NotebookRecord, folder: Path) -> RunRecord:

@@ -1,5 +1,6 @@
 """The heavy steps of a run, done once and shared by its notebooks: open the images, train on them, encode them."""
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from aelib.training import TrainingConfig, train
 
 IMAGE_EPOCHS = 170_000
 """Budget of a run's training, in images shown to the network: about ten minutes on two cores at 96x96."""
+DATA = "data.json"
+"""What a run says of its images."""
 MOST_EPOCHS = 100
 """Limit for small image sets, where an epoch takes less time than what is written after it."""
 
@@ -177,9 +180,35 @@ def write_data(images: Images, folder: Path, *, source: str) -> None:
         Where they come from, as for `open_images`.
     """
     skipped = [{"name": skip.name, "reason": skip.reason} for skip in images.skipped]
-    files.write_json(
-        folder / "data.json", {"source": source, "skipped": skipped, "images": images.description()}
-    )
+    content = {"source": source, "skipped": skipped, "images": images.description()}
+    files.write_json(folder / DATA, content)
+
+
+def check_data(images: Images, folder: Path, *, source: str) -> None:
+    """Refuse images that are not those which a run was begun on.
+
+    Parameters
+    ----------
+    images : Images
+        The images as they are now.
+    folder : pathlib.Path
+        The run's folder.
+    source : str
+        Where they come from.
+
+    Raises
+    ------
+    ValueError
+        If the run's `data.json` describes others, because files were added, changed or removed since, or is damaged.
+    """
+    path = folder / DATA
+    found = files.read_json(path) if path.exists() else None
+    described = json.loads(json.dumps(images.description()))  # as JSON has it: lists, no tuples
+    if not isinstance(found, dict) or found.get("images") != described:
+        raise ValueError(
+            f"{source} does not give the images any more that {path} describes: bring them back as they were, or give "
+            "this run another name (--name), or remove its folder."
+        )
 
 
 def share_points(images: Images, checkpoint: str, folder: Path) -> None:

@@ -474,6 +474,7 @@ def _log(path: Path) -> Iterator[None]:
     """Send what is printed to a file: several points print at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
+        files.naming(path),
         path.open("a", encoding="utf-8") as file,
         contextlib.redirect_stdout(file),
         contextlib.redirect_stderr(file),

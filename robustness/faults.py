@@ -42,7 +42,7 @@ class Fault:
 
     name: str
     disturb: Disturb
-    share: int = 6
+    share: int = 10
     on: Callable[[], tuple[Job, ...]] = jobs
     needs_disk: bool = False
     terminal: bool = False

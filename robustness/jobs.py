@@ -32,7 +32,7 @@ _N_PHOTOGRAPHS = 1_200
 _NOTEBOOK = "04"
 _RUN = ("-p", "n_images", "300", "-p", "n_points", "60", "-p", "n_draws", "3")
 _SWEEP = (
-    *("-g", "n_draws", "2", "3", "-g", "filters", "[4, 4, 4, 4]", "-g", "z_dim", "8", "-g", "n_train", "600"),
+    *("-g", "n_draws", "2", "3", "-g", "filters", "[4, 4, 4, 4]", "-g", "z_dim", "8", "-g", "n_train", "200"),
     *("-g", "epochs", "3", "-g", "n_images", "300", "-g", "n_points", "60"),
 )
 _RENDER = """

@@ -350,6 +350,12 @@ def test_a_photograph_that_vanishes_while_it_is_read_is_no_unreadable_one(tmp_pa
         read(0)
 
 
+def test_a_file_that_vanishes_while_its_folder_is_listed_is_no_unreadable_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding.os, "walk", lambda *_, **__: [(str(tmp_path), [], ["a.png"])])
+    with pytest.raises(OSError, match=r"a\.png was changed, moved or removed"):
+        list_image_files(tmp_path)
+
+
 def test_a_zip_that_is_overwritten_while_it_is_read_is_no_unreadable_one(tmp_path):
     path = tmp_path / "photos.zip"
     with zipfile.ZipFile(path, "w") as archive:

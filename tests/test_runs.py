@@ -388,3 +388,27 @@ def test_a_checkpoint_of_ones_own_is_not_trained_again(write_notebook, run, phot
     assert json.loads(printed(result.outcomes[0].path)) == [f"photos:{photos}", str(photos / "mine"), 20, 7]
     assert result.folder.name == "photos-my-photos-n20-mine"
     assert np.load(result.folder / "z.npy").shape == (20, 3)
+
+
+def test_a_run_is_on_the_same_photographs_throughout(write_notebook, run, resume, photos, tmp_path):
+    one, away = photos / "0.png", tmp_path / "0.png"
+    moved_once = (
+        f"if not os.path.exists('moved'):\n    os.rename({str(one)!r}, {str(away)!r}); open('moved', 'w')"
+    )
+    write_notebook("01_a.ipynb", AGREED, "print(1)")
+    write_notebook("02_b.ipynb", AGREED, f"import os\n{moved_once}")
+    own = model.build(model.AutoencoderConfig(filters=(4, 8), z_dim=3, image_size=96))
+    model.save_checkpoint(own, tmp_path / "own")
+    asked = {"parameters": {"checkpoint": str(tmp_path / "own"), "n_images": 20}, "name": "mine"}
+    assert run(f"photos:{photos}", only=["01"], **asked).failed == ()
+
+    one.rename(away)
+    with pytest.raises(ValueError, match=r"does not give the images any more that .*data\.json describes"):
+        run(f"photos:{photos}", only=["02"], **asked)
+    away.rename(one)
+    with pytest.raises(ValueError, match="bring them back as they were"):  # they change while 02 is running
+        run(f"photos:{photos}", only=["02"], **asked)
+    assert record.read_run(tmp_path / "runs" / "mine").unfinished == ("02_b",)
+    away.rename(one)
+    assert [outcome.notebook for outcome in resume("mine").outcomes] == ["02_b"]
+    assert record.read_run(tmp_path / "runs" / "mine").unfinished == ()
