@@ -5,19 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 from robustness.jobs import Job
 
 _ROOM = 2**30
 _PATIENCE = 30.0
 _INSIDE = "AELIB_FAULTS_MOUNTS"
-_UNSHARE = ("unshare", "--mount") if hasattr(os, "geteuid") and os.geteuid() == 0 else (
-    *("unshare", "--map-root-user", "--mount"),
-)  # fmt: skip
+_UNSHARE = ("unshare", "--map-root-user", "--mount")
 
 
 def can_mount() -> bool:
@@ -26,18 +24,17 @@ def can_mount() -> bool:
 
 
 def start_again_to_mount() -> None:
-    """Start this program again where it may mount, unless it is there or that is not possible.
+    """Start this program again as root of a namespace of its own, unless it is there or that is not possible.
 
     Mounts are then seen by it and its children alone, and are gone with the last of them.
     """
     if can_mount() or shutil.which(_UNSHARE[0]) is None:
         return
-    if subprocess.run([*_UNSHARE, "mount", "-t", "tmpfs", "aelib", "/mnt"], capture_output=True).returncode:
-        return
-    _replace_process([*_UNSHARE, sys.executable, *sys.orig_argv[1:]])
-
-
-def _replace_process(words: list[str]) -> NoReturn:
+    with tempfile.TemporaryDirectory() as place:
+        trial = [*_UNSHARE, "mount", "-t", "tmpfs", "aelib", place]
+        if subprocess.run(trial, capture_output=True, check=False).returncode:
+            return
+    words = [*_UNSHARE, sys.executable, *sys.orig_argv[1:]]
     os.execvpe(words[0], words, {**os.environ, _INSIDE: "1"})
 
 
@@ -105,7 +102,8 @@ class Disk:
         begun = time.monotonic()
         while True:
             try:
-                return _mount("-o", f"remount,{option()}", str(self._home))
+                # As it was mounted: options read from the system name users that a namespace does not know.
+                return _mount("-i", "-t", "tmpfs", "-o", f"remount,{option()}", "aelib", str(self._home))
             except OSError:
                 if time.monotonic() - begun > _PATIENCE:
                     raise

@@ -63,11 +63,10 @@ def _step(k: int, habit: str, folder: Path, source: Path, held: list[bytearray])
         time.sleep(_PAUSE)
         path.write_text(text)
         return
-    time.sleep(_PAUSE)
     if habit == "leaves temporary files":
         part = folder / f".part-{os.getpid()}-{k}.txt"
         part.write_text(text[: _SIZE // 2])
-        time.sleep(_PAUSE)
+    time.sleep(_PAUSE)
     try:
         part.write_text(text)
     except OSError as error:

@@ -119,7 +119,7 @@ class Row:
         options = argparse.Namespace(times=times, seed=0, minutes=1.0, again=False)
         fault = faults.Fault("kill -9", lambda *_: "", share=1)
         survived = faults._row(fault, careless._job(careless.CAREFUL), options, {})
-        return capsys.readouterr().out.strip("| \n").split(" | "), survived
+        return [cell.strip() for cell in capsys.readouterr().out.split("|")[1:-1]], survived
 
 
 def test_a_row_that_was_cut_short_says_so_and_is_taken_up_again(monkeypatch, tmp_path, capsys):
