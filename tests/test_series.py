@@ -88,6 +88,20 @@ def test_a_failure_is_kept_by_that_name_with_its_traceback(write_notebook, tmp_p
     assert sorted(os.listdir(copy.parent)) == ["01_a.failed.ipynb", "01_a.failed.txt"], "no stale success"
 
 
+def test_a_kernel_that_does_not_start_is_a_failure_of_its_notebook_alone(
+    write_notebook, tmp_path, monkeypatch
+):
+    def dies(_, copy, **__):
+        Path(copy).write_text("{}")
+        raise RuntimeError("Kernel died before replying to kernel_info")
+
+    monkeypatch.setattr(series.papermill, "execute_notebook", dies)
+    copy = tmp_path / "o" / "01_a.ipynb"
+    said = series.execute(write_notebook("01_a.ipynb", AGREED), copy, {}, label="x")
+    assert said == "Kernel died before replying to kernel_info"
+    assert sorted(os.listdir(copy.parent)) == ["01_a.failed.ipynb", "01_a.failed.txt"]
+
+
 # storing outputs
 
 
