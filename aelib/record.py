@@ -359,6 +359,11 @@ def note_versions(folder: Path) -> None:
     ----------
     folder : pathlib.Path
         The run's folder.
+
+    Raises
+    ------
+    ValueError
+        If `versions.json` is damaged or was edited.
     """
     path = folder / "versions.json"
     starts = files.read_json(path) if path.exists() else []

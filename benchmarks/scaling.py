@@ -26,7 +26,6 @@ from aelib.record import RUNS
 from benchmarks.stages import Z_DIM, costs_of, n_encoded
 
 SIZES = (10_000, 100_000, 1_000_000)
-PIPELINE = ("render", "encode", "statistics", "sample", "score")
 ON_DISK = ("statistics", "dask", "sample", "score")
 CURVES = {  # the stage, and the beginnings of its parts' names; none takes the whole stage
     "draw the faces": ("render", ()),

@@ -42,7 +42,6 @@ _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.NotIn: ast.In,
 }
 _LEFT_ALONE = {"len", "isinstance", "warnings.warn"}  # the first two as mutmut has it
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True, eq=False)
