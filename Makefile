@@ -97,7 +97,7 @@ test-backends: $(BACKENDS_READY)  ## model, training and codec on TensorFlow, JA
 	  echo "$$backend"; \
 	  KERAS_BACKEND=$$backend .venv-backends/bin/python -m pytest --quiet $(BACKEND_TESTS) $(ARGS) || exit 1; \
 	done
-	@.venv-backends/bin/python -m pytest --quiet tests/test_distribution.py $(ARGS)
+	@.venv-backends/bin/python -m pytest --quiet tests/test_distribution.py tests/test_benchmarks.py $(ARGS)
 
 # With pip, which takes the build of PyTorch that a machine has been given, where uv would download one for GPUs.
 $(BACKENDS_READY): pyproject.toml constraints.txt
