@@ -58,18 +58,24 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as JSON can say it."""
         rows = [asdict(row) | {"median": row.median, "verdict": row.verdict} for row in self.rows]
-        return {
+        said = {
             "began": self.began,
             "minutes": self.minutes,
             "load": self.load,
             "machine": describe_machine(),
             "versions": versions() | {"peers": {name: installed(name) for name in PEERS}},
             "training": asdict(self.training),
-            "rows": [{name: _speakable(value) for name, value in row.items()} for row in rows],
+            "rows": rows,
         }
+        return {name: _speakable(value) for name, value in said.items()}
 
 
 def _speakable(value: Any) -> Any:
+    """Put nothing where a figure is none: JSON has no word for that."""
+    if isinstance(value, dict):
+        return {name: _speakable(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_speakable(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -152,15 +158,17 @@ def summarised(data: Mapping[str, Any]) -> str:
     held = [row for row in data["rows"] if row["verdict"] in ("met", "NOT MET")]
     missed = [row for row in held if row["verdict"] == "NOT MET"]
     missing = sorted({row["missing"] for row in data["rows"] if row["missing"]})
-    lines = [
-        f"- NOT MET: {row['what']}, {row['beside']}: {said(row['median'])} {row['unit']}" for row in missed
-    ]
+    lines = [f"- NOT MET: {row['what']}, {row['beside']}: {_figure(row)}" for row in missed]
     lines += [f"- Not installed, so not compared: {', '.join(missing)}"] if missing else []
     picture = f"![How many times as fast as each peer](docs/_static/{FIGURE})"
     met = f"{len(held) - len(missed)} of {len(held)} goals are met: [the whole table](docs/_static/{TABLE})."
     return "\n\n".join(
         ["### Beside other tools", picture, circumstances(data), met, *filter(None, ["\n".join(lines)])]
     )
+
+
+def _figure(row: Mapping[str, Any]) -> str:
+    return "no figure" if row["median"] is None else f"{said(row['median'])} {row['unit']}"
 
 
 def draw_ratios(rows: Sequence[Row], path: Path) -> None:

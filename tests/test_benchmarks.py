@@ -88,6 +88,18 @@ def test_report_is_written_and_published(tmp_path: Path) -> None:
     assert (published / report.FIGURE).read_bytes().startswith(b"\x89PNG")
 
 
+def test_figures_that_are_none_are_reported_as_none(tmp_path: Path) -> None:
+    """A trainer that diverges, or a page that gave no picture, does not cost what else was measured."""
+    found = report.Report(rows=[Row("g", "w", "b", (math.nan, 2.0), "×", 1)], minutes={"g": 1.0}, load=[0.5])
+    found.training.losses = {"aelib": [0.05, math.inf]}
+    report.write(found, tmp_path)
+    kept = json.loads((tmp_path / report.DATA).read_text(encoding="utf-8"))
+    assert (kept["rows"][0]["values"], kept["rows"][0]["median"]) == ([None, 2.0], None)
+    assert kept["rows"][0]["verdict"] == "NOT MET"
+    assert kept["training"]["losses"] == {"aelib": [0.05, None]}
+    assert "- NOT MET: w, b: no figure" in report.summarised(kept)
+
+
 def test_readme_without_marks_stays_as_it_is(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("nothing", encoding="utf-8")
