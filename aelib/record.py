@@ -201,17 +201,21 @@ def only_writer(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     _refuse_links(folder)
+    lock = FileLock(folder / ".lock")
     try:
-        with FileLock(folder / ".lock", timeout=0):
-            for place in (folder, *(folder / name for name in _INNER)):
-                files.remove_all_leftovers(place)
-            for leftover in (folder / "notebooks").glob(f"{SCRATCH}*"):  # of a run that was killed
-                shutil.rmtree(leftover)
-            yield
+        lock.acquire(timeout=0)
     except Timeout as error:
         raise ValueError(
             f"another process is writing to {folder}: wait for it, or give this run another name (--name)."
         ) from error
+    try:
+        for place in (folder, *(folder / name for name in _INNER)):
+            files.remove_all_leftovers(place)
+        for leftover in (folder / "notebooks").glob(f"{SCRATCH}*"):  # of a run that was killed
+            shutil.rmtree(leftover)
+        yield
+    finally:
+        lock.release()
 
 
 def _refuse_links(folder: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import nbformat
 import PIL.Image
 import pytest
+from filelock import Timeout
 
 from aelib import record
 from aelib.claims import CLAIMS, MIME, check, claims_table
@@ -196,3 +197,10 @@ def test_the_network_of_a_run_is_the_one_that_it_used(tmp_path):
         reference.write_text(json.dumps(edited))
         with pytest.raises(ValueError, match="does not lead to the network of its run"):
             record.used_checkpoint(tmp_path)
+
+
+def test_a_wait_in_vain_for_another_lock_is_not_taken_for_another_writer(tmp_path):
+    with pytest.raises(Timeout), record.only_writer(tmp_path):
+        raise Timeout("elsewhere.lock")
+    with record.only_writer(tmp_path):  # the lock is free again
+        pass
