@@ -36,13 +36,18 @@ _DEAD = (KILLED, TOO_LONG)
 _COLUMNS = ("mutants", "tried", "killed", "survived", "equivalent", "rate", "without equivalents", "95 %")
 
 
-def try_subject(subject: str, *, sample: int | None, seed: int, workers: int, result: Path) -> None:
+def try_subject(
+    subject: str, *, only: str, sample: int | None, seed: int, workers: int, result: Path
+) -> None:
     """Try the mutants of one subject; write what came of each to a file.
 
     Parameters
     ----------
     subject : str
         Which of `SUBJECTS`.
+    only : str
+        How the names of the mutants to try begin: those of a module, a class or a function. Then only the tests of the
+        modules that hold them are run.
     sample : int or None
         How many mutants; None tries all.
     seed : int
@@ -52,8 +57,14 @@ def try_subject(subject: str, *, sample: int | None, seed: int, workers: int, re
     result : Path
         The JSON file.
     """
-    modules, known = SUBJECTS[subject], equivalents()
-    found = {module: mutants_of(_ROOT / "aelib" / f"{module}.py") for module in modules}
+    known = equivalents()
+    every = {module: mutants_of(_ROOT / "aelib" / f"{module}.py") for module in SUBJECTS[subject]}
+    named = {
+        module: [mutant for mutant in part if mutant.name.startswith(only)] for module, part in every.items()
+    }
+    found = {module: part for module, part in named.items() if part}
+    if not found:
+        sys.exit(f"no mutant of {subject} has a name that begins with {only!r}.")
 
     def tell(name: str, outcome: str) -> None:
         if outcome not in _DEAD and name not in known:
@@ -61,9 +72,7 @@ def try_subject(subject: str, *, sample: int | None, seed: int, workers: int, re
 
     mutants = drawn([mutant for part in found.values() for mutant in part], sample, seed)
     killing = Killing(mutants, workers=workers, tell=tell)
-    files = [
-        _ROOT / place for module in modules for place in (f"tests/test_{module}.py", f"aelib/{module}.py")
-    ]
+    files = [_ROOT / place for module in found for place in (f"tests/test_{module}.py", f"aelib/{module}.py")]
     with tempfile.TemporaryDirectory(prefix="aelib-mutants-") as scratch:
         words = ["-q", "-s", "-n0", "--tb=line", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
         words += [f"--basetemp={scratch}/pytest", f"--rootdir={_ROOT}", *map(str, files)]
@@ -116,6 +125,9 @@ def main() -> int:
     """Try the mutants of the subjects that are named; print the table; 1 if a rate is too low."""
     parser = argparse.ArgumentParser(prog="python -m robustness.mutants", description=__doc__)
     parser.add_argument("subjects", nargs="*", choices=[*SUBJECTS, []], help="all by default")
+    parser.add_argument(
+        "--only", default="", help="mutants whose names begin so, e.g. mixtures.CellMixture._learn"
+    )
     parser.add_argument("--sample", type=int, help="mutants per subject (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
@@ -132,6 +144,7 @@ def main() -> int:
                 target=try_subject,
                 args=(subject,),
                 kwargs={
+                    "only": options.only,
                     "sample": options.sample,
                     "seed": options.seed,
                     "workers": options.workers,

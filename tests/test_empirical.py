@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
@@ -5,6 +7,7 @@ from scipy.stats import ks_2samp, multivariate_normal, spearmanr
 from sklearn.mixture import GaussianMixture as Oracle
 
 from aelib import empirical
+from aelib.blocks import checked_blocks
 from aelib.empirical import GaussianCopula, GaussianMixture, NeighbourInterpolation, PCAMarginals
 from aelib.pca import principal_axes
 
@@ -77,6 +80,15 @@ def test_copula_keeps_marginal_laws_and_rank_correlations():
         assert ks_2samp(drawn, given).statistic < 0.038
     # Rank correlations of 3000 points, five standard errors.
     np.testing.assert_allclose(spearmanr(points).statistic, spearmanr(z).statistic, atol=5 / np.sqrt(3000))
+
+
+def test_copula_reads_correlations_of_all_blocks(monkeypatch):
+    whole = GaussianCopula().fit(SKEWED)
+    monkeypatch.setattr(empirical, "checked_blocks", partial(checked_blocks, block=700))
+    parts = GaussianCopula().fit(SKEWED)
+    scores = whole._scores(SKEWED)
+    np.testing.assert_allclose(whole.correlation_, np.corrcoef(scores.T), atol=1e-12)
+    np.testing.assert_allclose(parts.correlation_, whole.correlation_, atol=1e-12)
 
 
 def test_copula_density_is_that_of_a_normal_and_of_its_exponential():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.linalg import expm
 from scipy.stats import kurtosis
 
 from aelib import mixtures
@@ -75,6 +76,19 @@ def test_a_cells_own_covariance_is_that_of_the_leading_axes():
     np.testing.assert_allclose(whole, (cells[0].scatter + 30 * size * within) / 100, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("weighting", "axis"), [(0.0, 1), (1.0, 0)])
+def test_the_weighting_says_by_which_distance_points_are_parted(weighting, axis):
+    rng = np.random.default_rng(22)
+    z = np.column_stack([100 * rng.standard_normal(2000), np.repeat([-1.0, 1.0], 1000)])
+    z[:, 1] += 0.05 * rng.standard_normal(2000)
+    found = CellMixture(1000, weighting=weighting, n_modes=0).fit(z)
+    # Two heaps lie apart along the short axis, in Mahalanobis distances; in those of z the long axis is halved.
+    apart = np.abs(found.means_[1] - found.means_[0])
+    assert len(found.means_) == 2
+    assert apart[axis] > 1.5
+    assert apart[1 - axis] < 0.2
+
+
 def test_one_cell_of_normal_points_is_the_normal_law():
     z = np.random.default_rng(3).standard_normal((20_000, 12)) @ np.diag(np.arange(1, 13.0)) + 40
     found = CellMixture(1e9).fit(z)
@@ -114,6 +128,27 @@ def test_a_common_scale_is_found_and_drawn():
     given = np.log(np.linalg.norm(z, axis=1))
     assert lengths.std() == pytest.approx(given.std(), rel=0.04)
     assert lengths.mean() == pytest.approx(given.mean(), abs=0.03)
+
+
+def test_stretches_are_roots_of_the_exponential_of_the_modes(monkeypatch):
+    monkeypatch.setattr(mixtures, "_BLOCK", 3)
+    rng = np.random.default_rng(23)
+    sampler = CellMixture()
+    sampler.modes_ = 0.3 * (half := rng.standard_normal((2, 3, 3))) + 0.3 * half.transpose(0, 2, 1)
+    sampler.band_modes_ = 0.3 * rng.standard_normal((2, 2))
+    y, x = rng.standard_normal((8, 2)), rng.standard_normal((8, 5))
+    stretched = sampler._stretched(y, x)
+    for own, point, found in zip(y, x, stretched, strict=True):
+        leading = expm(0.5 * np.tensordot(own, sampler.modes_, axes=1)) @ point[:3]
+        others = np.exp(0.5 * own @ sampler.band_modes_) * point[3:]
+        np.testing.assert_allclose(found, np.concatenate([leading, others]))
+
+
+def test_scales_are_found_where_points_are_few_for_their_cells():
+    rng = np.random.default_rng(24)
+    z = np.exp(0.5 * rng.standard_normal((2000, 1))) * rng.standard_normal((2000, 30))
+    # By the covariance of its own half, of some fifty points, no point would be far out: this would give 0.25.
+    assert CellMixture(100, prior=1, n_modes=0).fit(z).scale_deviation_ == pytest.approx(0.5, rel=0.15)
 
 
 def test_a_mode_is_found_and_drawn():
@@ -180,6 +215,24 @@ def test_a_bent_cloud_is_drawn_bent():
     sampler.bends_[:] = 0  # nothing else in it is odd
     straight = whitened(sampler.sample(N, random_state=21), z)
     np.testing.assert_allclose(np.einsum("ni,nj,nk->ijk", straight, straight, straight) / N, 0, atol=0.1)
+
+
+def test_bends_leave_no_third_moment_but_by_chance():
+    rng = np.random.default_rng(20)
+    y = rng.standard_normal((30_000, 1))
+    x = rng.standard_normal((30_000, 4)) * np.exp(0.4 * y * [0.7, -0.7, 0, 0]) + y * [0, 0, 0.3, 0]
+    x = np.float32(x / np.sqrt(np.square(x).mean(axis=0)))
+    sampler = CellMixture(n_modes=1)
+    sampler._set_modes(x, np.random.default_rng(5))
+    # The numbers with which they were found: with others, ten thousand draws would have a chance of their own.
+    rng = np.random.default_rng(5)
+    y = rng.standard_normal((mixtures._TRIALS, 1)) * sampler.mode_deviations_
+    stretched = sampler._stretched(y, rng.standard_normal((mixtures._TRIALS, 4)))
+    drawn = y @ sampler.bends_.T + stretched @ sampler.correction_
+    limit = float(np.quantile(np.abs(sampler._strengths(x)), 0.99))
+    wanted, error = sampler._third_moments(x, limit)
+    assert np.abs(wanted[2]) > 10 * error
+    assert np.sqrt(np.square(wanted - sampler._third_moments(drawn, limit)[0]).mean()) < error
 
 
 def test_products_are_those_of_the_slow_definition_and_of_variance_two():
