@@ -1,12 +1,7 @@
 """How long the explorer takes from a slider's move to the picture on the screen, as the browser measures it."""
 
 import contextlib
-import os
-import secrets
-import shutil
-import signal
-import socket
-import subprocess
+import re
 import sys
 import tempfile
 import time
@@ -19,23 +14,11 @@ import numpy as np
 
 from aelib import application
 from benchmarks.measure import Row
+from benchmarks.serving import CHROMIUM, FLAGS, KERNEL_IS_IDLE, PATIENCE, free_port, lab_options, serving
 
 POINTS = (20_000, 170_000)
 MOVES = 100
 PAUSE = 0.12  # seconds between two moves: the hand of somebody who looks
-PATIENCE = 300
-TOKEN = secrets.token_hex(16)
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
-)
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
-KERNEL_IS_IDLE = (
-    "() => window.jupyterapp?.shell.currentWidget?.context?.sessionContext?"
-    ".session?.kernel?.status === 'idle'"
-)
 
 # As many points as asked for, without rendering as many faces: draws from the law of 2 000.
 CELL = """import numpy as np
@@ -85,15 +68,9 @@ def lab(folder: Path, n: int) -> Iterator[Any]:
     """Open a notebook with an explorer in JupyterLab."""
     write(folder, n)
     port = free_port()
-    options = [
-        *("--no-browser", "--expose-app-in-browser", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
-        *(f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--ServerApp.allow_root=True"),
-        *("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None"),
-        "--MappingKernelManager.transport_encryption=auto",
-    ]
-    url = f"http://127.0.0.1:{port}/"
-    command = [sys.executable, "-m", "jupyterlab", *options]
-    with serving(command, folder, port), browsing(f"{url}lab/tree/explorer.ipynb?reset") as sheet:
+    command = [sys.executable, "-m", "jupyterlab", *lab_options(folder, port)]
+    url = f"http://127.0.0.1:{port}/lab/tree/explorer.ipynb?reset"
+    with serving(command, folder, ready="is running at"), browsing(url) as sheet:
         sheet.wait_for_function(KERNEL_IS_IDLE)
         sheet.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
         sheet.locator(".aelib-explorer[data-answered]").wait_for(state="attached")
@@ -106,11 +83,12 @@ def page(folder: Path, n: int) -> Iterator[Any]:
     """Open the page that `make explore` serves."""
     notebook, port = write(folder, n), free_port()
     script = f"from aelib import application as a; a.serve_notebook(a.Path({str(notebook)!r}), port={port})"
-    url = f"http://127.0.0.1:{port}/?token={TOKEN}"
     command = [sys.executable, "-c", script]
-    with serving(command, folder, port), browsing(url) as sheet:
-        sheet.locator(".aelib-explorer[data-answered]").wait_for()
-        yield sheet
+    with serving(command, folder, ready="explorer: http") as (_, log):
+        address = re.search(r"http://\S+", log.read_text())[0]
+        with browsing(address) as sheet:
+            sheet.locator(".aelib-explorer[data-answered]").wait_for()
+            yield sheet
 
 
 def write(folder: Path, n: int) -> Path:
@@ -123,46 +101,6 @@ def write(folder: Path, n: int) -> Path:
     path = folder / application.NOTEBOOK.name
     nbformat.write(notebook, path)
     return path
-
-
-def free_port() -> int:
-    """Find a port that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def serving(command: list[str], folder: Path, port: int) -> Iterator[None]:
-    """Run a server until the block ends."""
-    private = {
-        "JUPYTER_CONFIG_DIR": str(folder / "config"),
-        "JUPYTER_DATA_DIR": str(folder / "data"),
-        "JUPYTER_TOKEN": TOKEN,
-    }
-    lab_dirs = {f"JUPYTERLAB_{name}_DIR": str(folder / name) for name in ("SETTINGS", "WORKSPACES")}
-    silent = subprocess.DEVNULL
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **private, **lab_dirs},
-        stdout=silent,
-        stderr=silent,
-        start_new_session=True,
-    )
-    try:
-        end = time.monotonic() + PATIENCE
-        while process.poll() is None and time.monotonic() < end:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-                break
-            time.sleep(0.3)
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ _COLUMNS = ("mutants", "tried", "killed", "survived", "equivalent", "rate", "wit
 
 
 def try_subject(
-    subject: str, *, only: str, sample: int | None, seed: int, workers: int, result: Path
+    subject: str, *, only: tuple[str, ...], sample: int | None, seed: int, workers: int, result: Path
 ) -> None:
     """Try the mutants of one subject; write what came of each to a file.
 
@@ -45,9 +45,9 @@ def try_subject(
     ----------
     subject : str
         Which of `SUBJECTS`.
-    only : str
-        How the names of the mutants to try begin: those of a module, a class or a function. Then only the tests of the
-        modules that hold them are run.
+    only : tuple of str
+        How the names of the mutants to try begin: those of modules, classes or functions. Then only the tests of the
+        modules that hold them are run. An empty one tries all.
     sample : int or None
         How many mutants; None tries all.
     seed : int
@@ -60,11 +60,12 @@ def try_subject(
     known = equivalents()
     every = {module: mutants_of(_ROOT / "aelib" / f"{module}.py") for module in SUBJECTS[subject]}
     named = {
-        module: [mutant for mutant in part if mutant.name.startswith(only)] for module, part in every.items()
+        module: [mutant for mutant in part if mutant.name.startswith(only or "")]
+        for module, part in every.items()
     }
     found = {module: part for module, part in named.items() if part}
     if not found:
-        sys.exit(f"no mutant of {subject} has a name that begins with {only!r}.")
+        sys.exit(f"no mutant of {subject} has a name that begins with {' or '.join(only)}.")
 
     def tell(name: str, outcome: str) -> None:
         if outcome not in _DEAD and name not in known:
@@ -126,7 +127,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m robustness.mutants", description=__doc__)
     parser.add_argument("subjects", nargs="*", choices=[*SUBJECTS, []], help="all by default")
     parser.add_argument(
-        "--only", default="", help="mutants whose names begin so, e.g. mixtures.CellMixture._learn"
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="mutants that begin so: mixtures.CellMixture._learn",
     )
     parser.add_argument("--sample", type=int, help="mutants per subject (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
@@ -144,7 +149,7 @@ def main() -> int:
                 target=try_subject,
                 args=(subject,),
                 kwargs={
-                    "only": options.only,
+                    "only": tuple(options.only),
                     "sample": options.sample,
                     "seed": options.seed,
                     "workers": options.workers,

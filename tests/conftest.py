@@ -1,11 +1,6 @@
 """What all tests share: a cache of their own, reproducible hypothesis runs, and small notebooks."""
 
-import contextlib
 import os
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -51,58 +46,3 @@ def write_notebook(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
-
-
-@pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    """Return a function that finds a port that nobody uses."""
-
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
-
-    return find
-
-
-@pytest.fixture(scope="session")
-def run_server() -> Callable[..., contextlib.AbstractContextManager[tuple[subprocess.Popen[bytes], Path]]]:
-    """Return a function that runs a server until the block ends; it is ready when its log says so."""
-    return _server
-
-
-PATIENCE = 180  # seconds that a busy machine may take to import TensorFlow
-
-
-@contextlib.contextmanager
-def _server(command: list[str], folder: Path, ready: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    names = ("_CONFIG_DIR", "_DATA_DIR", "_RUNTIME_DIR")
-    private = {f"JUPYTER{name}": str(folder / name.lower()) for name in names}
-    lab = {f"JUPYTERLAB_{name}_DIR": str(folder / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
-    env = {name: value for name, value in os.environ.items() if name != "JUPYTER_TOKEN"} | private | lab
-    log = folder / "log.txt"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=folder, env=env, stdout=out, stderr=out, start_new_session=True
-        )
-    try:
-        _wait_for(ready, process, log)
-        yield process, log
-    finally:
-        # The kernels are in its group.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _wait_for(ready: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and process.poll() is None:
-        if ready in log.read_text(errors="replace"):
-            return
-        time.sleep(0.2)
-    pytest.fail(f"the server did not answer: {log.read_text(errors='replace')[-2000:]}")

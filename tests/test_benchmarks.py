@@ -2,13 +2,15 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from aelib.model import AutoencoderConfig, build
-from benchmarks import measure, report, task
+from benchmarks import measure, report, serving, task
 from benchmarks.measure import Row
 from benchmarks.work import layers_of
 
@@ -168,3 +170,23 @@ def test_our_trainer_starts_from_the_weights_that_it_hands_on_and_is_not_trained
         assert trainer.product(dtype) > 0
     assert trainer.encode("float32") > 0
     assert trainer.decode("float32") > 0
+
+
+def test_a_server_and_its_children_end_with_the_block(tmp_path: Path) -> None:
+    """Children of the server are in its group."""
+    child = "import time; print('up', flush=True); time.sleep(600)"
+    script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with serving.serving([sys.executable, "-c", script], tmp_path, ready="up") as (process, _):
+        members = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
+        assert len(members) == 2
+    assert psutil.wait_procs(members, timeout=10)[1] == []
+
+
+def test_a_server_that_does_not_start_is_quoted(tmp_path: Path) -> None:
+    """What it said last is what one needs to know."""
+    script = "import sys; sys.exit('the port is taken')"
+    with (
+        pytest.raises(RuntimeError, match="did not answer: the port is taken"),
+        serving.serving([sys.executable, "-c", script], tmp_path, ready="up"),
+    ):
+        pass

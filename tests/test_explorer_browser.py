@@ -6,7 +6,6 @@ browser showed are left in `build/explorer`.
 
 import contextlib
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,23 +14,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from aelib import application
+from benchmarks.serving import CHROMIUM, FLAGS, KERNEL_IS_IDLE, PATIENCE, free_port, lab_options, serving
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
-)
 SHOTS = Path(__file__).resolve().parent.parent / "build" / "explorer"
-PATIENCE = 180  # seconds that a busy machine may take to import TensorFlow
 N_IMAGES = 400
-QUIET = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
-
-KERNEL_IS_IDLE = (
-    "() => window.jupyterapp?.shell.currentWidget?.context?.sessionContext?"
-    ".session?.kernel?.status === 'idle'"
-)
-
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None,
     reason="no Chromium is installed: the explorer was not tried in a browser (apt install chromium)",
@@ -41,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield chromium
         chromium.close()
 
@@ -251,13 +237,11 @@ def check_fold(hand):
     assert cut == []
 
 
-def test_the_page_of_its_own(page, tmp_path, free_port, run_server):
+def test_the_page_of_its_own(page, tmp_path):
     port = free_port()
     options = ["--n-images", str(N_IMAGES), "--port", str(port), "--no-browser"]
-    with run_server([sys.executable, "-m", "aelib", "explore", *options], tmp_path, "explorer: http") as (
-        _,
-        log,
-    ):
+    command = [sys.executable, "-m", "aelib", "explore", *options]
+    with serving(command, tmp_path, ready="explorer: http") as (_, log):
         page.goto(re.search(r"http://\S+", log.read_text())[0], wait_until="commit")
         hand = Hand(page, "page")
         assert page.url == f"http://127.0.0.1:{port}/", "the token stays in the address"
@@ -274,18 +258,12 @@ def test_the_page_of_its_own(page, tmp_path, free_port, run_server):
         page.close()  # before its server goes
 
 
-def test_in_jupyterlab(page, tmp_path, free_port, run_server):
+def test_in_jupyterlab(page, tmp_path):
     application.write_notebook(tmp_path, {"n_images": N_IMAGES})
     port = free_port()
-    options = [
-        *("--no-browser", "--expose-app-in-browser", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
-        *(f"--ServerApp.root_dir={tmp_path}", "--IdentityProvider.token=", "--ServerApp.allow_root=True"),
-        *("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None"),
-        "--MappingKernelManager.transport_encryption=auto",
-    ]
-    url = f"http://127.0.0.1:{port}/"
-    with run_server([sys.executable, "-m", "jupyterlab", *options], tmp_path, "is running at"):
-        page.goto(f"{url}lab/tree/explorer.ipynb?reset")
+    command = [sys.executable, "-m", "jupyterlab", *lab_options(tmp_path, port)]
+    with serving(command, tmp_path, ready="is running at"):
+        page.goto(f"http://127.0.0.1:{port}/lab/tree/explorer.ipynb?reset")
         page.wait_for_function(KERNEL_IS_IDLE)
         page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
         hand = Hand(page, "lab")

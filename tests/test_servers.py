@@ -16,6 +16,7 @@ import pytest
 
 from aelib import sweeps
 from aelib.series import ROOT
+from benchmarks.serving import free_port, serving
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -58,7 +59,7 @@ def cookies(headers):
 
 
 @pytest.fixture(scope="module")
-def explore(tmp_path_factory, free_port, run_server):
+def explore(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explore")
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell("1 + 1")],
@@ -67,7 +68,7 @@ def explore(tmp_path_factory, free_port, run_server):
     nbformat.write(notebook, folder / "page.ipynb")
     port = free_port()
     script = f"from aelib import application as a; a.serve_notebook(a.Path('page.ipynb'), port={port})"
-    with run_server([sys.executable, "-c", script], folder, "explorer: http") as (process, log):
+    with serving([sys.executable, "-c", script], folder, ready="explorer: http") as (process, log):
         printed = re.search(r"http://127\.0\.0\.1:(\d+)/\?token=(\w+) ", log.read_text())
         assert int(printed[1]) == port
         _, headers, page = ask(port, f"/?token={printed[2]}")
@@ -76,12 +77,12 @@ def explore(tmp_path_factory, free_port, run_server):
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory, free_port, run_server):
+def lab(tmp_path_factory):
     folder, port = tmp_path_factory.mktemp("lab"), free_port()
     options = f"ARGS=--no-browser --allow-root --ServerApp.port={port}"
     # The environment that these tests run in, whichever it is.
     command = ["make", "-C", ROOT, "-o", ".venv/.ready", f"BIN={Path(sys.executable).parent}", "lab", options]
-    with run_server(command, folder, "token=") as (process, log):
+    with serving(command, folder, ready="token=") as (process, log):
         token = re.search(r"token=(\w+)", log.read_text())[1]
         status, _, body = ask(port, "/api/kernels", "POST", body="{}", Authorization=f"token {token}")
         assert status == 201

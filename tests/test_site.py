@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from aelib import codec, crossrefs, model, record, site
+from benchmarks.serving import CHROMIUM
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (390, 1280)
 _LOADED = {"img": "src", "script": "src", "link": "href", "source": "src", "iframe": "src", "object": "data"}
 _LOADING_LINKS = {"stylesheet", "icon", "preload", "shortcut icon", "modulepreload", "manifest"}
