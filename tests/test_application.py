@@ -1,6 +1,7 @@
 """Tests of aelib.application: what is shown, and to whom; that it is shown is tested in test_explorer_browser."""
 
 import json
+import os
 import tomllib
 from unittest import mock
 
@@ -70,6 +71,33 @@ def test_the_notebook_is_written_with_the_choice(tmp_path):
     injected = next(c for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", ()))
     assert "n_images = 123" in injected.source
     assert declared_parameters(application.NOTEBOOK)["n_images"].default == 20_000
+
+
+def test_the_served_notebook_is_gone_when_the_server_ends(monkeypatch):
+    served = []
+
+    def interrupted(notebook, **how):
+        served.append((notebook, notebook.read_text(encoding="utf-8"), how))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(application, "serve_notebook", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        application.serve({"n_images": 123}, port=9000, open_browser=False)
+    ((notebook, text, how),) = served
+    assert "n_images = 123" in text
+    assert how == {"port": 9000, "open_browser": False}
+    assert not notebook.parent.exists()
+
+
+def test_jupyter_s_path_is_as_before_when_the_server_has_ended(monkeypatch):
+    for before in (None, "/mine"):
+        monkeypatch.delenv("JUPYTER_PATH", raising=False)
+        if before:
+            monkeypatch.setenv("JUPYTER_PATH", before)
+        with application._template_path():
+            first, *others = os.environ["JUPYTER_PATH"].split(os.pathsep)
+            assert (first, others) == (str(application.TEMPLATES), [before] if before else [])
+        assert os.environ.get("JUPYTER_PATH") == before
 
 
 def test_it_is_served_to_this_machine_only(tmp_path):

@@ -72,6 +72,7 @@ def test_captions_name_the_figures_before_them():
         figure(),
         figure(),
         figure(),
+        text("What we see is explained before it is claimed."),
         text("**Figure 2.1.** *The law\nof $R$: thin.*\n\n**Figure 2.2.** *Ends?*"),
         figure(),
     ]

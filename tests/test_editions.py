@@ -113,6 +113,12 @@ def test_students_get_an_empty_cell_for_each_solution():
     assert len(cells) == 7
 
 
+def test_a_cell_that_ends_with_a_solution_leaves_no_empty_cell():
+    notebook = small()
+    notebook.cells[2].source = EXERCISES.removesuffix("\n\n## Next\n\nGo on.")
+    assert editions.student_edition(notebook).cells[-1].source == "# Exercise 2: your answer\n"
+
+
 def test_outputs_are_left_out_on_request():
     kept, left_out = (
         editions.student_edition(small(), outputs=outputs).cells[1] for outputs in (True, False)
@@ -291,6 +297,20 @@ def test_wrong_wishes_change_nothing(words, message, capsys):
     assert command_line.main(["edition", *words]) == 2
     assert message in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in series.NOTEBOOKS.iterdir()} == before
+
+
+def test_a_notebook_whose_exercises_are_not_whole_is_named(tmp_path, write_notebook, monkeypatch, capsys):
+    path = write_notebook("01_a.ipynb", "n: int = 1  # x [0..9]")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_markdown_cell("**1. (easy)** Why?"))
+    nbformat.write(notebook, path)
+    monkeypatch.setattr(editions, "find_notebooks", lambda only: (path,))
+    assert command_line.main(["edition", "solved", "--out", str(tmp_path / "solved")]) == 2
+    assert (
+        "01_a.ipynb: an exercise has no solution, in this cell:\n**1. (easy)** Why?"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "solved").exists()
 
 
 def test_command_line_writes_and_executes(tmp_path, write_notebook, monkeypatch, capsys):

@@ -339,6 +339,8 @@ def test_bad_factor_tables_are_refused():
         factor_error(table, table, floor=table[:2])
     with pytest.raises(ValueError, match="draws must be an even number"):
         factor_error(table, table, draws=1)
+    with pytest.raises(ValueError, match=r"\['pitch'\] do not; leave them out"):
+        factor_error(table.assign(pitch=1.0), table.assign(pitch=2.0))
 
 
 def test_wasserstein_distances_are_those_of_sorted_values():

@@ -4,11 +4,13 @@ import errno
 import functools
 import subprocess
 import sys
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from aelib import __main__ as command_line
-from aelib import model, record, runs
+from aelib import application, editions, model, record, runs, series, site, sweeps
 
 
 def test_help_is_quick_and_needs_no_keras():
@@ -83,6 +85,9 @@ def test_claims_of_a_run(write_notebook, in_tmp_path, capsys):
         (["run", "--resume", "-p", "n", "3"], "a resumed run keeps its notebooks and parameters"),
         (["run", "--resume"], "there is no unfinished run"),
         (["claims", "nothing"], "holds no run"),
+        (["sweep", "--name", "x"], "a sweep needs a grid"),
+        (["sweep", "-g", "seed", "1", "2"], "and a name (--name)"),
+        (["sweep", "-f", "no.yaml"], "no.yaml"),
         (["train", "--preset", "post9", "--out", "x"], "post3"),
         (["train", "--n", "10", "--validation", "20", "--out", "x"], "validation"),
     ],
@@ -132,6 +137,66 @@ def test_what_to_do_when_a_disk_or_the_memory_is_full(monkeypatch, capsys, error
     monkeypatch.setattr(runs, "run_series", starved)
     assert command_line.main(["run"]) == 2
     assert expected in capsys.readouterr().err
+
+
+def test_a_sweep_takes_its_grid_from_a_file_and_from_words(tmp_path, monkeypatch, capsys):
+    def run_sweep(grid, **options):
+        asked.update(options, grid=grid)
+        row = {"point": "z_dim-8", "z_dim": 8, "claim": "X-mean", "verdict": "reproduced"}
+        return sweeps.Sweep(tmp_path / "here", pd.DataFrame([row]), asked.pop("failed"))
+
+    monkeypatch.setattr(sweeps, "run_sweep", run_sweep)
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text("grid: {z_dim: [8, 16], seed: 1}\nnotebooks: ['02']\nkeep: claims")
+    asked = {"failed": {}}
+    assert command_line.main(["sweep", "-f", "small.yaml", "-g", "seed", "3", "4"]) == 0
+    assert asked["grid"] == {"z_dim": [8, 16], "seed": ["3", "4"]}, "words win over the file"
+    assert (asked["name"], asked["only"], asked["keep"]) == ("small", ["02"], "claims")
+    out = capsys.readouterr().out.splitlines()
+    assert (out[2].split(), out[-1]) == (["X-mean", "1/1", "yes"], "results: here")
+
+    asked = {"failed": {"z_dim-16": "02_x: no memory"}}
+    words = ["--name", "mine", "--keep", "notebooks", "--notebooks", "05", "--workers", "1"]
+    assert command_line.main(["sweep", "-f", "small.yaml", *words]) == 1
+    assert (asked["name"], asked["only"], asked["keep"], asked["workers"]) == ("mine", ["05"], "notebooks", 1)
+    assert capsys.readouterr().err == "aelib: z_dim-16 failed: 02_x: no memory\n"
+
+
+def test_thumbnails_are_made_of_what_was_stored(monkeypatch, capsys):
+    done = []
+    monkeypatch.setattr(series, "store_outputs", lambda only: done.append(only) or (Path("01_a.ipynb"),))
+    monkeypatch.setattr(site, "write_thumbnails", lambda: done.append("thumbnails"))
+    assert command_line.main(["store", "--notebooks", "01"]) == 0
+    assert done == [["01"], "thumbnails"]
+    assert capsys.readouterr().out == "stored: 01_a\n"
+
+
+def test_a_site_with_warnings_is_built_and_they_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(site, "build_site", lambda run, *, out: (out / run, "x.md: WARNING: dead link"))
+    assert command_line.main(["site", "mine", "--out", str(tmp_path)]) == 0
+    assert tuple(capsys.readouterr()) == ("site: mine\n", "x.md: WARNING: dead link\n")
+
+
+def test_the_explorer_is_served_as_asked(monkeypatch):
+    served = []
+    monkeypatch.setattr(application, "serve", lambda values, **how: served.append((values, how)))
+    assert command_line.main(["explore", "--n-images", "300", "--port", "9000", "--no-browser"]) == 0
+    assert command_line.main(["explore"]) == 0
+    assert served == [
+        ({"n_images": 300}, {"port": 9000, "open_browser": False}),
+        ({}, {"port": 8866, "open_browser": True}),
+    ]
+
+
+def test_the_student_edition_goes_where_it_is_asked_to(tmp_path, monkeypatch, capsys):
+    written = []
+    monkeypatch.setattr(editions, "write_student", lambda out, *, outputs: written.append((out, outputs)))
+    monkeypatch.chdir(tmp_path)
+    assert command_line.main(["edition", "student", "--out", str(tmp_path / "course"), "--outputs"]) == 0
+    assert command_line.main(["edition", "student"]) == 0
+    assert written == [(tmp_path / "course", True), (editions.STUDENT, False)]
+    assert capsys.readouterr().out.startswith("student edition: course\n")
 
 
 def test_train_writes_a_checkpoint_with_its_settings(tmp_path, capsys):

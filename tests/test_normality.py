@@ -251,6 +251,13 @@ def test_a_battery_refuses_what_it_does_not_know():
         Battery(n_pairwise=1)
 
 
+def test_statistics_of_another_battery_are_not_judged():
+    values = np.arange(1.0, 20.0)[:, None]
+    null = NullLaw(9, 1, Battery(("radius",)), (values,), np.ones((19, 1)))
+    with pytest.raises(ValueError, match=r"has the statistics \('radius',\), not \('kurtosis',\)"):
+        judge([Departure("kurtosis", np.array([2.5]), 1.5)], null)
+
+
 # P-values.
 
 

@@ -446,3 +446,48 @@ def test_core_curves_draws_each_test_against_what_is_cut():
     assert ax.get_legend_handles_labels()[1] == ["normal clouds, ± 2", "a", "b"]
     with pytest.raises(ValueError, match="at least one verdict"):
         plots.core_curves([])
+
+
+_FITS = fit_gaussians(number_densities(np.random.default_rng(2).normal(0, [1, 2], (500, 2))))
+_PLANES = pairwise_ellipses(np.zeros(3), np.eye(3), n_sigma=1.0)
+_SCORES = pd.DataFrame({"r_squared": [0.2], "standard_error": [0.1]}, index=["yaw"])
+EVERY = {
+    "loss_curve": lambda ax: plots.loss_curve(_history(validation=True), ax=ax),
+    "score_curve": lambda ax: plots.score_curve({8: Estimate(20.0, 0.5)}, ax=ax),
+    "frequency_curve": lambda ax: plots.frequency_curve(np.array([1.0, 0.5]), ax=ax),
+    "survivor_curve": lambda ax: plots.survivor_curve(
+        [OutlierCut(1.5, np.ones(2, bool), np.ones(1, int))], ax=ax
+    ),
+    "density_curves": lambda ax: plots.density_curves(number_densities(np.eye(9)), ax=ax),
+    "density_fit": lambda ax: plots.density_fit(
+        number_densities(np.random.default_rng(2).normal(0, [1, 2], (500, 2))), _FITS, 0, ax=ax
+    ),
+    "radius_curves": lambda ax: plots.radius_curves({}, {"cube": uniform_radius(1.0, 9)}, ax=ax),
+    "correlation_matrix": lambda ax: plots.correlation_matrix(np.eye(3), ax=ax),
+    "explained_variance": lambda ax: plots.explained_variance(_axes(), ax=ax),
+    "cumulative_variance": lambda ax: plots.cumulative_variance(_axes(), ax=ax),
+    "factor_bars": lambda ax: plots.factor_bars(_SCORES, ax=ax),
+    "factor_map": lambda ax: plots.factor_map(pd.DataFrame([[0.1, -0.9]], index=["yaw"]), ax=ax),
+    "component_sizes": lambda ax: plots.component_sizes(_FITS, ax=ax),
+    "group_boxes": lambda ax: plots.group_boxes({"cloud": np.arange(9.0)}, ax=ax),
+    "normality_dots": lambda ax: plots.normality_dots({"cloud": normality_of(3.0)}, ax=ax),
+    "core_curves": lambda ax: plots.core_curves(
+        [CoreVerdict(1.0, 9, 1.0, 1.0, 0.1, tuple(normality_of(3.0)))], ax=ax
+    ),
+    "plane_scatter": lambda ax: plots.plane_scatter(np.eye(3), 0, 1, ax=ax),
+    "coverage_scatter": lambda ax: plots.coverage_scatter(_PLANES, np.full(3, 0.4), ax=ax),
+    "dimension_bias_curve": lambda ax: plots.dimension_bias_curve(
+        pd.DataFrame({"TwoNN": [2.0], "TwoNN error": [0.1], "MLE": [1.9], "MLE error": [0.1]}, index=[2]),
+        ax=ax,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_plot_draws_where_it_is_told_or_makes_a_figure(name):
+    figure, (left, right) = plt.subplots(1, 2)
+    assert EVERY[name](right) is right
+    assert not left.has_data() and right.has_data()
+    assert plt.get_fignums() == [figure.number], "no figure of its own beside it"
+    own = EVERY[name](None)
+    assert own.has_data() and own.figure is not figure

@@ -80,6 +80,13 @@ def test_versions_are_noted_where_they_change(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "versions.json").read_text()) == [first, {"python": "2.7"}]
 
 
+def test_versions_that_were_edited_are_not_lost(tmp_path):
+    (tmp_path / "versions.json").write_text('{"python": "3.11"}')
+    with pytest.raises(ValueError, match=r"versions\.json is no list of versions: restore it"):
+        record.note_versions(tmp_path)
+    assert (tmp_path / "versions.json").read_text() == '{"python": "3.11"}'
+
+
 def test_versions_without_git(monkeypatch):
     def missing(*_, **__):
         raise FileNotFoundError("git")
@@ -119,7 +126,9 @@ def test_claims_are_gathered_from_the_notebooks(tmp_path):
     first, last = check("I-held-out", 3.0, 0.1), check("I-held-out", 0.4, 0.1)
     written(tmp_path / "notebooks" / "01_a.ipynb", shown(first), shown(last, check("I-mse", float("nan"))))
     written(
-        tmp_path / "notebooks" / "02_b.failed.ipynb", shown(check("II-b", 1.5)), code({"text/plain": "x"})
+        tmp_path / "notebooks" / "02_b.failed.ipynb",
+        shown(check("II-b", 1.5)),
+        code({"text/plain": "x"}, {MIME: "no list"}, {MIME: ["no record"]}),
     )
     found = record.gather_claims(tmp_path)
     assert [(c.id, c.measured, c.standard_error, c.verdict, c.notebook) for c in found] == [

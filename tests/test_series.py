@@ -66,6 +66,14 @@ def test_notebooks_run_in_their_folder_with_this_interpreter(write_notebook, tmp
     assert written.out.startswith("1/1 01_a: cell 0 of 3, 00:00\n"), "lines where there is no terminal"
 
 
+def test_in_a_terminal_there_is_a_bar(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    settings = series._progress("1/2 01_a")
+    assert (settings["desc"], settings["leave"]) == ("1/2 01_a", False)
+    assert "{bar}" in settings["bar_format"]
+    assert "file" not in settings, "lines are for logs"
+
+
 def test_a_failure_is_kept_by_that_name_with_its_traceback(write_notebook, tmp_path):
     path, copy = (
         write_notebook("01_a.ipynb", AGREED, "print(1)", "1 / 0", "print(2)"),

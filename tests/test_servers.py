@@ -67,7 +67,12 @@ def explore(tmp_path_factory):
     )
     nbformat.write(notebook, folder / "page.ipynb")
     port = free_port()
-    script = f"from aelib import application as a; a.serve_notebook(a.Path('page.ipynb'), port={port})"
+    (folder / "browser.py").write_text("import sys; open('opened', 'w').write(sys.argv[1])")
+    script = (
+        f"import os; os.environ['BROWSER'] = {f'{sys.executable} browser.py %s'!r}\n"
+        "from aelib import application\n"
+        f"application.serve_notebook(application.Path('page.ipynb'), port={port}, open_browser=True)"
+    )
     with serving([sys.executable, "-c", script], folder, ready="explorer: http") as (process, log):
         printed = re.search(r"http://127\.0\.0\.1:(\d+)/\?token=(\w+) ", log.read_text())
         assert int(printed[1]) == port
@@ -164,6 +169,18 @@ def test_a_page_that_is_left_ends_its_kernel(explore):
     shown = re.search(r"_xsrf=([^;]+)", explore.cookie)[1]
     assert explore.status(leave, "POST", Cookie=explore.cookie, X_XSRFToken=shown) == 204
     assert explore.status(f"/api/kernels/{kernel}", Cookie=explore.cookie) == 404
+
+
+def test_the_browser_is_given_an_address_that_leads_in_once(explore):
+    opened, end = Path(psutil.Process(explore.process.pid).cwd(), "opened"), time.monotonic() + 60
+    while not (opened.exists() and opened.read_text()) and time.monotonic() < end:
+        time.sleep(0.1)
+    address = opened.read_text()
+    assert explore.token not in address, "every user of the machine can read a browser's command line"
+    path = address.removeprefix(f"http://127.0.0.1:{explore.port}")
+    status, headers, _ = ask(explore.port, path)
+    assert (status, headers["Location"]) == (302, f"/?token={explore.token}")
+    assert explore.status(path) == 403
 
 
 def test_the_door_opens_once():

@@ -260,6 +260,19 @@ def test_a_run_without_a_notebook_is_refused(run_folder):
         site.read_material(run_folder)
 
 
+def test_a_site_without_sphinx_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setattr(site.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="the site needs Sphinx: make venv installs it"):
+        site._call_sphinx(tmp_path / "sources", tmp_path / "site")
+
+
+def test_what_sphinx_says_is_told_when_it_fails(tmp_path):
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "conf.py").write_text("raise RuntimeError('no such theme')")
+    with pytest.raises(RuntimeError, match="(?s)Sphinx failed: .*no such theme"):
+        site._call_sphinx(tmp_path / "sources", tmp_path / "site")
+
+
 def test_a_folder_with_something_else_stays(run_folder, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")

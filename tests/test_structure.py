@@ -205,6 +205,7 @@ def test_the_signs_say_what_was_planted():
         (lambda: largest_voids(RNG.standard_normal((9, 3))), "in a plane"),
         (lambda: largest_voids(np.outer(np.arange(9.0), [1, 2])), "on a line"),
         (lambda: largest_voids(np.zeros((9, 2))), "on a line, or are the same"),
+        (lambda: largest_voids(PLANE, share=1e-9), "take a larger share"),
         (lambda: zoom_profile(PLANE, half_widths=[]), "half_widths"),
         (lambda: zoom_profile(PLANE, half_widths=[1.0, -1.0]), "half_widths"),
         (lambda: zoom_profile(PLANE, half_widths=[0.1], centre=(99.0, 0.0)), "holds no point"),

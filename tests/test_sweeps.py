@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from distributed import LocalCluster
 from matplotlib.figure import Figure
 from PIL import Image
 
-from aelib import claims, files, plots, record, runs, steps, sweeps
+from aelib import claims, files, plots, record, runs, steps, sweeps, training
+from aelib.images import Images
 
 AGREED = 'images: str = "faces"  # x\ncheckpoint: str = ""  # x\nn_images: int = 60  # x [2..1_000]\nseed: int = 7  # x'
 LITTLE = "f: float = 2.5  # limit [0..9]\nseed: int = 7  # seed\nfact: float = 1.0  # factor"
@@ -56,6 +58,7 @@ def no_training(monkeypatch):
         ({"f": ["much"]}, "f must be of type float"),
         ({"02.f": 1.0}, "begins no name"),
         ({"checkpoint": "there"}, "checkpoint cannot be an axis"),
+        ({"strides": [["a", 2]]}, "strides must be one number or 4"),
         ({"images": ["photos:a/x.zip", "photos:b/x.zip"]}, "same name"),
     ],
 )
@@ -196,6 +199,44 @@ def test_a_network_is_trained_on_faces_that_are_not_analysed(tmp_path, monkeypat
     assert (found["config"]["z_dim"], found["config"]["filters"]) == (8, [4, 8])
     assert found["training"]["epochs"] == 1 and found["training"]["seed"] == 3
     assert sweeps._train(tmp_path, point) == folder, "a finished training is only read"
+
+
+def test_a_network_for_photographs_is_trained_on_those_that_a_run_would_take(tmp_path, monkeypatch):
+    grid = {"images": "photos:x", "seed": 3, "n_images": 300, "filters": [[4, 8]], "epochs": 1}
+    (point,) = sweeps.plan(grid, only=["02"])
+    opened, trained = [], []
+    pixels = np.random.default_rng(5).integers(0, 256, (60, 32, 32, 3), np.uint8)
+    faces = Images.from_array(pixels)
+
+    def open_for_run(source, **options):
+        opened.append((source, options))
+        return faces
+
+    monkeypatch.setattr(steps, "open_for_run", open_for_run)
+    monkeypatch.setattr(training, "train", lambda *given, **options: trained.append((given, options)))
+    assert sweeps._train(tmp_path, point) == str(tmp_path / "networks" / "network")
+    assert opened == [("photos:x", {"n_images": 300, "seed": 3, "at_most": True})]
+    (((parts, config), options),) = trained
+    expected = faces.split(seed=faces.seed)
+    np.testing.assert_array_equal(parts[:3], expected.train[:3])
+    np.testing.assert_array_equal(options["validation"][:], expected.validation[:])
+    assert (config.image_size, config.filters, options["training"].seed) == (faces.size, (4, 8), 3)
+
+
+def test_a_sweep_can_use_workers_that_are_there():
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        with sweeps._client(cluster.scheduler_address, 0) as client:
+            assert client.submit(sum, [1, 2]).result() == 3
+        assert len(cluster.workers) == 1, "they do not end with the sweep"
+
+
+def test_a_sweep_without_dask_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(ValueError, match=r"a sweep needs dask\.distributed: .*'\.\[scale\]'"),
+        sweeps._client("", 1),
+    ):
+        pass
 
 
 def test_a_point_runs_with_its_network_and_seed(monkeypatch, tmp_path):

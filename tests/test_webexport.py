@@ -11,6 +11,7 @@ import pytest
 from scipy.special import erf
 
 from aelib import codec, model, site, webexport
+from aelib._backend import keras
 from aelib.laws import MultivariateNormal
 from aelib.model import PRESETS, AutoencoderConfig
 
@@ -138,6 +139,14 @@ def test_a_weight_beyond_half_precision_is_refused():
     layer.set_weights([1e6 * kernel, bias])
     with pytest.raises(ValueError, match="too large for half precision"):
         webexport.web_script(network, points(SMALL, 20))
+
+
+def test_a_layer_that_javascript_does_not_know_is_refused():
+    network = lively(SMALL)
+    layers = [*network.decoder.layers, keras.layers.Dropout(0.5, name="rain")]
+    other = replace(network, decoder=keras.Sequential(layers))
+    with pytest.raises(ValueError, match="has no Dropout layer: rain cannot be exported"):
+        webexport.portable_layers(other)
 
 
 def test_points_of_another_model_are_refused():
