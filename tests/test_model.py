@@ -102,7 +102,6 @@ class TestConfig:
         [
             ({"filters": ()}, "filters must be a tuple"),
             ({"filters": (8,) * 33}, "filters has 33 entries; expected 32 convolutions at most"),
-            ({"batch_norm": 1}, "batch_norm must be True or False, not 1"),
             ({"filters": (8, 0)}, "filters must be a whole number of at least 1, not 0"),
             ({"filters": (8, True)}, "filters must be a whole number"),
             ({"kernel_size": 0}, "kernel_size must be a whole number of at least 1"),

@@ -240,7 +240,6 @@ class TestRefusals:
             ({"seed": -1}, "seed must be a whole number of at least 0"),
             ({"learning_rate": 0.0}, "learning_rate must be a float between 0 and 1"),
             ({"learning_rate": float("nan")}, "learning_rate must be a float between 0 and 1, not nan"),
-            ({"flips": 1}, "flips must be True or False, not 1"),
             ({"schedule": "step"}, "schedule must be one of constant, cosine"),
             ({"precision": "float16"}, "precision must be one of auto"),
         ],
