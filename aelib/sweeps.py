@@ -252,10 +252,13 @@ def _check(point: Point, notebooks: Sequence[Path]) -> None:
         )
     if "checkpoint" in point.parameters:
         raise ValueError("a sweep trains its networks: checkpoint cannot be an axis.")
-    if point.network is not None:
-        point.config()
-        point.training(n_train)
-    parameters.assign(point.parameters, notebooks)
+    try:
+        if point.network is not None:
+            point.config()
+            point.training(n_train)
+        parameters.assign(point.parameters, notebooks)
+    except TypeError as error:
+        raise ValueError(f"{point.name}: {error}") from error
 
 
 def run_sweep(

@@ -58,7 +58,6 @@ def no_training(monkeypatch):
         ({"f": ["much"]}, "f must be of type float"),
         ({"02.f": 1.0}, "begins no name"),
         ({"checkpoint": "there"}, "checkpoint cannot be an axis"),
-        ({"strides": [["a", 2]]}, "strides must be one number or 4"),
         ({"images": ["photos:a/x.zip", "photos:b/x.zip"]}, "same name"),
     ],
 )
