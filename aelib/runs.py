@@ -16,7 +16,7 @@ from aelib import files
 from aelib import record as records
 from aelib.parameters import assign, declared_parameters, read_profile
 from aelib.record import RUNS, NotebookRecord, RunRecord
-from aelib.series import NOTEBOOKS, execute, find_notebooks
+from aelib.series import NOTEBOOKS, execute, find_notebooks, withdraw
 
 if TYPE_CHECKING:  # Keras takes seconds: only where there is something to train or encode
     from aelib.images import Images
@@ -403,10 +403,10 @@ def _execute_all(
         begun = replace(run.notebooks[path.stem], state="running", digest=digest, error=None)
         run = _noted(run, path.stem, begun, folder)
         error = execute(path, folder / "notebooks" / path.name, _values(run, path, shared), label=label)
+        if not error and (error := _changed(run, folder)):
+            withdraw(folder / "notebooks" / path.name, error)
         seconds = round(time.perf_counter() - started, 1)
         tqdm.write(f"{label}: {f'FAILED, {error}' if error else 'done'} ({seconds:.0f} s)")
-        if run.images != "faces" and not error:
-            _check_images(run, folder)
         executed = folder / "notebooks" / f"{path.stem}{'.failed' if error else ''}.ipynb"
         records.write_figures(executed, folder / "figures", stem=path.stem)
         ended = replace(
@@ -422,11 +422,17 @@ def _execute_all(
         yield Outcome(path.stem, executed, seconds, error)
 
 
-def _check_images(run: RunRecord, folder: Path) -> None:
-    """Refuse what a notebook has found if it may have opened other images: photographs may change meanwhile."""
+def _changed(run: RunRecord, folder: Path) -> str | None:
+    """Say why a notebook may just have opened other images than the run was begun on, or None."""
+    if run.images == "faces":
+        return None
     from aelib import steps
 
-    steps.check_data(_open(run), folder, source=run.images)
+    try:
+        steps.check_data(_open(run), folder, source=run.images)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
 
 
 def _noted(run: RunRecord, stem: str, notebook: NotebookRecord, folder: Path) -> RunRecord:

@@ -90,7 +90,7 @@ def execute(notebook: Path, copy: Path, values: Mapping[str, Any], *, label: str
     str or None
         What went wrong in one line, or None.
     """
-    failed, story = (copy.with_name(f"{copy.stem}.failed{end}") for end in (".ipynb", ".txt"))
+    failed, story = _named_failed(copy)
     copy.parent.mkdir(parents=True, exist_ok=True)
     with files.naming(copy), tempfile.TemporaryDirectory(prefix=SCRATCH, dir=copy.parent) as scratch:
         unfinished = Path(scratch) / copy.name
@@ -103,6 +103,25 @@ def execute(notebook: Path, copy: Path, values: Mapping[str, Any], *, label: str
         failed.unlink(missing_ok=True)
         story.unlink(missing_ok=True)
     return error
+
+
+def withdraw(copy: Path, error: str) -> None:
+    """Turn an executed copy into one that failed, because of what came to light afterwards.
+
+    Parameters
+    ----------
+    copy : pathlib.Path
+        The executed copy.
+    error : str
+        What was wrong.
+    """
+    failed, story = _named_failed(copy)
+    files.write_text(story, f"{error}\n")
+    copy.replace(failed)
+
+
+def _named_failed(copy: Path) -> tuple[Path, Path]:
+    return copy.with_name(f"{copy.stem}.failed.ipynb"), copy.with_name(f"{copy.stem}.failed.txt")
 
 
 def _run_papermill(

@@ -95,10 +95,11 @@ def take_source_away(trial: Trial, started: Started, rng: np.random.Generator) -
     source = trial.job.source
     if source is None:
         raise ValueError(f"{trial.job.name} has no photographs.")
-    if source.is_dir() and trial.job.is_listed() and rng.random() < 1 / 2:
+    taken = source
+    if source.is_dir() and not trial.job.is_command and trial.job.is_listed() and rng.random() < 1 / 2:
         trial.tally.counts["of one file"] += 1
-        source = rng.choice(sorted(source.iterdir()))
-    with _moved_away(source):
+        taken = rng.choice(sorted(source.iterdir()))
+    with _moved_away(taken):
         return _refused(trial, started, says=("does not exist", "moved or removed", _GONE), names=(source,))
 
 
@@ -124,12 +125,13 @@ def take_memory_away(trial: Trial, started: Started, rng: np.random.Generator) -
 
 def kill_worker(trial: Trial, started: Started, rng: np.random.Generator) -> str:
     """Kill one of the processes that the job has started, as the system does when memory runs out."""
-    workers = [process for process in processes.family(started) if process.pid != started.process.pid]
-    if not workers:
-        trial.tally.counts["had no worker at that moment"] += 1
-    else:
+    while not (workers := processes.workers(started)) and started.process.poll() is None:
+        time.sleep(0.05)
+    if workers:
         with contextlib.suppress(psutil.Error):
             workers[rng.integers(len(workers))].kill()
+    else:
+        trial.tally.counts["had no worker any more"] += 1
     return _ended_anyhow(trial, started)
 
 

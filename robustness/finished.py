@@ -111,7 +111,8 @@ def found_in_run(folder: Path) -> Found:
     numbers = {stem.partition("_")[0] for stem in done}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if not path.is_file() or any(part.startswith(".") for part in path.relative_to(folder).parts):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not path.is_file() or hidden or ".failed." in name:
             continue
         own = path.suffix in (".ipynb", ".png") and path.name.partition("_")[0] not in numbers
         if path.suffix == ".ipynb":

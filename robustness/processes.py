@@ -121,6 +121,11 @@ def family(started: Started) -> list[psutil.Process]:
     return found
 
 
+def workers(started: Started) -> list[psutil.Process]:
+    """List what the command has started, without itself."""
+    return [process for process in family(started) if process.pid != started.process.pid]
+
+
 def bytes_of_data(process: psutil.Process) -> int:
     """Return how much memory of its own a process has asked for: what RLIMIT_DATA limits. Linux only."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()

@@ -1,7 +1,6 @@
 """One job, disturbed again and again at moments drawn at random, and compared with an undisturbed one."""
 
 import contextlib
-import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -71,7 +70,7 @@ class Tally:
 
     def asdict(self) -> dict[str, Any]:
         """Return all of it in a form for JSON."""
-        return dataclasses.asdict(self)
+        return {**vars(self), "counts": dict(self.counts)}
 
     @property
     def survived(self) -> int:
@@ -81,7 +80,7 @@ class Tally:
     @property
     def note(self) -> str:
         """What else there is to say."""
-        counted = [f"{number} {what}" for what, number in self.counts.items()]
+        counted = [f"{number} {what}" for what, number in self.counts.items() if number]
         timed = [f"{what} after at most {seconds:.1f} s" for what, seconds in self.slowest.items()]
         return "; ".join([*counted, *timed])
 

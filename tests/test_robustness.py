@@ -113,6 +113,8 @@ class Row:
         self.begun_at.append(tally.tried)
         for _ in range(min(self.most, times - tally.tried)):
             tally.tried += 1
+            tally.counts["of the parent alone"] += 1
+        tally.timed("it is gone", 0.25)
         tally.failures += self.problems
 
     def printed(self, capsys, times):
@@ -124,8 +126,18 @@ class Row:
 
 def test_a_row_that_was_cut_short_says_so_and_is_taken_up_again(monkeypatch, tmp_path, capsys):
     row = Row(monkeypatch, tmp_path)
-    assert row.printed(capsys, 3) == (["kill -9", "toy", "2", "2", "cut short at 2 of 3"], False)
-    assert row.printed(capsys, 3) == (["kill -9", "toy", "3", "3", ""], True)
+    said = "3 of the parent alone; it is gone after at most 0.2 s"
+    assert row.printed(capsys, 3) == (
+        [
+            "kill -9",
+            "toy",
+            "2",
+            "2",
+            "cut short at 2 of 3; 2 of the parent alone; it is gone after at most 0.2 s",
+        ],
+        False,
+    )
+    assert row.printed(capsys, 3) == (["kill -9", "toy", "3", "3", said], True)
     assert row.printed(capsys, 3)[1]
     assert row.begun_at == [0, 2]  # what is finished is not tried again
     assert json.loads((tmp_path / "kill--9-toy.json").read_text())["tally"]["tried"] == 3
@@ -135,4 +147,5 @@ def test_a_failure_is_not_forgotten(monkeypatch, tmp_path, capsys):
     row = Row(monkeypatch, tmp_path, problems=["it is gone"])
     row.most = 3
     for _ in range(2):
-        assert row.printed(capsys, 3) == (["kill -9", "toy", "3", "2", ""], False)
+        cells, survived = row.printed(capsys, 3)
+        assert (cells[:4], survived) == (["kill -9", "toy", "3", "2"], False)

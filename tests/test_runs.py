@@ -406,8 +406,10 @@ def test_a_run_is_on_the_same_photographs_throughout(write_notebook, run, resume
     with pytest.raises(ValueError, match=r"does not give the images any more that .*data\.json describes"):
         run(f"photos:{photos}", only=["02"], **asked)
     away.rename(one)
-    with pytest.raises(ValueError, match="bring them back as they were"):  # they change while 02 is running
-        run(f"photos:{photos}", only=["02"], **asked)
+    (changed,) = run(f"photos:{photos}", only=["02"], **asked).failed  # while 02 is running
+    assert "bring them back as they were" in changed.error
+    assert changed.path.name == "02_b.failed.ipynb" and changed.path.is_file()
+    assert not (changed.path.parent / "02_b.ipynb").exists()
     assert record.read_run(tmp_path / "runs" / "mine").unfinished == ("02_b",)
     away.rename(one)
     assert [outcome.notebook for outcome in resume("mine").outcomes] == ["02_b"]
