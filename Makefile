@@ -137,7 +137,7 @@ site: $(READY)  ## pages to read, in build/site (RUN=NAME: in that run's folder)
 fuzz: $(READY)  ## spoil thousands of files for every loader and see what comes of it (many minutes: ARGS="--tries 200")
 	@$(BIN)/python -m robustness.fuzz $(ARGS)
 
-faults: $(READY)  ## kill, interrupt and resume every long job, at random moments (long: ARGS="--times 6 --only training")
+faults: $(READY)  ## kill, starve and double every long job, at random moments (an hour or two: ARGS="--times 6 --only training")
 	@$(BIN)/python -m robustness.faults $(ARGS)
 
 mutants: $(READY)  ## make small mistakes in the library and see whether the tests notice (ARGS="moments --sample 100": some of them)
