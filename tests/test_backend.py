@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from unittest import mock
 
+import numpy as np
 import pytest
 
 from aelib import _backend
@@ -83,3 +85,54 @@ def test_bfloat16_is_fast_where_the_processor_says_so(tmp_path, monkeypatch, fla
     monkeypatch.setattr(_backend, "_CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(_backend.keras.config, "backend", lambda: backend)
     assert _backend.has_fast_bfloat16() is expected
+
+
+def test_a_keras_that_is_there_is_taken_as_it_is():
+    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+    assert _backend._import_keras() is _backend.keras
+    assert os.environ.get("TF_CPP_MIN_LOG_LEVEL") == level
+
+
+class Batches(_backend.keras.utils.PyDataset):
+    """Three batches of a pair of arrays, the last one smaller."""
+
+    parts = tuple((np.full((n, 2), n, np.float32), np.full((n, 1), n, np.uint8)) for n in (4, 4, 3))
+
+    def __len__(self):
+        return len(self.parts)
+
+    def __getitem__(self, k):
+        return self.parts[k]
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "another"])
+def test_batches_are_fed_in_their_order(monkeypatch, backend):
+    if backend != "tensorflow":
+        monkeypatch.setattr(_backend.keras.config, "backend", lambda: backend)
+    elif _backend.keras.config.backend() != "tensorflow":
+        pytest.skip("TensorFlow's pipeline is for its backend")
+    fed = _backend.fed(Batches())
+    assert len(fed) == 3
+    for got, expected in zip(fed, Batches.parts, strict=False):
+        for one, other in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(np.asarray(one), other)
+
+
+def test_replicas_are_those_of_keras_where_tensorflow_is_not_the_backend(monkeypatch):
+    monkeypatch.setattr(_backend.keras.config, "backend", lambda: "another")
+    assert _backend.n_replicas() == 1
+    monkeypatch.setattr(_backend.keras.distribution, "distribution", lambda: mock.Mock(num_model_replicas=4))
+    assert _backend.n_replicas() == 4
+
+
+def test_a_function_that_cannot_be_traced_is_called(monkeypatch):
+    x = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
+
+    def function(tensor):
+        return _backend.keras.ops.tanh(tensor) + 1
+
+    traced = _backend.traced(function, x.shape)
+    monkeypatch.setattr(_backend.keras.config, "backend", lambda: "another")
+    called = _backend.traced(function, x.shape)
+    for found in (traced(x), called(x)):
+        np.testing.assert_allclose(found, np.tanh(x) + 1, rtol=1e-6)
