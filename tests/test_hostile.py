@@ -451,7 +451,8 @@ def test_yaml_that_is_refused(tmp_path, text):
     ["", "[]", "5", "{}", "[" * 20_000, '{"nbformat": 99}', '{"nbformat": 4, "nbformat_minor": 5, "cells": 5}',
      '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code", "source": 5}]}',
      '{"nbformat": 4, "nbformat_minor": [], "metadata": {}, "cells": []}', "\ud800",
-     '{"cells": [{"cell_type": "markdown", "source": ""}]}'],
+     '{"cells": [{"cell_type": "markdown", "source": ""}]}',
+     '{"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {}}, "cells": []}'],
 )  # fmt: skip
 def test_notebooks_that_are_none(tmp_path, text):
     path = tmp_path / "01_a.ipynb"
@@ -479,8 +480,11 @@ def test_cells_that_are_refused(write_notebook, source):
 
 @pytest.mark.parametrize("value", [10**400, "9" * 400, "-" * 9_999 + "1", "[" * 300])
 def test_values_beyond_floats_and_parsers(write_notebook, value):
-    path = write_notebook("01_a.ipynb", "x: float = 1.0  # x [0.. step 0.5]\nn: int = 3  # n [0..9 step 3]")
-    for name in "xn":
+    path = write_notebook(
+        "01_a.ipynb",
+        "x: float = 1.0  # x [0.. step 0.5]\nn: int = 3  # n [0..9 step 3]\nm: int = 4  # m [2.. step 2]",
+    )
+    for name in "xnm":
         with pytest.raises(ValueError, match=f"{name} must be"):
             parameters.assign({name: value}, [path])
 
