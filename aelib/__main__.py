@@ -7,6 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+_MEMORY_OF_TENSORFLOW = "ResourceExhaustedError"
+"""An error by its name: nothing here imports TensorFlow."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
@@ -32,14 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         advice = f"; make room, and {options.goes_on} goes on from here." if is_full else ""
         print(f"aelib: {error}{advice}", file=sys.stderr)
         return 2
-    except MemoryError as error:
-        why = f" ({error})" if str(error) else ""
-        advice = f"close other programs, and {options.goes_on} goes on from here."
-        print(f"aelib: the memory is not enough{why}; {advice}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print(f"\naelib: interrupted; {options.goes_on} goes on from here.", file=sys.stderr)
         return 130
+    except Exception as error:
+        if not isinstance(error, MemoryError) and type(error).__name__ != _MEMORY_OF_TENSORFLOW:
+            raise
+        why = f" ({str(error).splitlines()[0]})" if str(error) else ""
+        advice = f"close other programs, and {options.goes_on} goes on from here."
+        print(f"aelib: the memory is not enough{why}; {advice}", file=sys.stderr)
+        return 2
 
 
 def parser() -> argparse.ArgumentParser:

@@ -117,6 +117,10 @@ def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
     assert "`run --resume` goes on" in capsys.readouterr().err
 
 
+class ResourceExhaustedError(Exception):
+    """TensorFlow has one of this name, for main memory and that of GPUs."""
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -127,6 +131,10 @@ def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
         (
             MemoryError("32 GB"),
             "the memory is not enough (32 GB); close other programs, and `run --resume` goes on",
+        ),
+        (
+            ResourceExhaustedError("OOM\nfar away"),
+            "the memory is not enough (OOM); close other programs, and",
         ),
     ],
 )
@@ -197,6 +205,12 @@ def test_the_student_edition_goes_where_it_is_asked_to(tmp_path, monkeypatch, ca
     assert command_line.main(["edition", "student"]) == 0
     assert written == [(tmp_path / "course", True), (editions.STUDENT, False)]
     assert capsys.readouterr().out.startswith("student edition: course\n")
+
+
+def test_what_nobody_expects_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(runs, "run_series", lambda *_, **__: {}["x"])
+    with pytest.raises(KeyError):
+        command_line.main(["run"])
 
 
 def test_train_writes_a_checkpoint_with_its_settings(tmp_path, capsys):
