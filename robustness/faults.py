@@ -31,7 +31,7 @@ class Fault:
     disturb : callable
         What is done to a job.
     share : int
-        It is tried once for so many kills.
+        It is tried once for so many kills, at least once.
     on : callable
         Lists the jobs.
     needs_disk : bool
@@ -42,7 +42,7 @@ class Fault:
 
     name: str
     disturb: Disturb
-    share: int = 10
+    share: int = 15
     on: Callable[[], tuple[Job, ...]] = jobs
     needs_disk: bool = False
     terminal: bool = False

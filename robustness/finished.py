@@ -10,6 +10,8 @@ import numpy as np
 
 from aelib import files, record
 
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+
 Found = dict[str, str]
 """What is finished, by name, each with a digest of its content. A name that begins with ~ is that of a file which is
 whole, but of a step that is not finished: it may be replaced."""
@@ -131,9 +133,14 @@ def _outputs(notebook: Path) -> str:
     shown: list[Any] = []
     for cell in record.read_notebook(notebook).cells:
         shown.append(cell.source)
-        outputs = [output for output in cell.get("outputs", ()) if output.get("name") != "stderr"]
+        outputs = [output for output in cell.get("outputs", ()) if not _is_progress(output)]
         shown += [[output.get(name) for name in ("text", "data", "ename", "evalue")] for output in outputs]
     return digest(json.dumps(shown).encode())
+
+
+def _is_progress(output: dict[str, Any]) -> bool:
+    """Whether an output is a bar, which is there if a machine is slow."""
+    return output.get("name") == "stderr" or _WIDGET in output.get("data", {})
 
 
 def found_in_sweep(folder: Path) -> Found:
