@@ -144,7 +144,7 @@ def start_twice(trial: Trial, started: Started, _rng: np.random.Generator) -> st
             return f"one of two ended with status {status}: {one.output()[-600:]}"
     if all(status for _, status in ended):
         return "each of two said that there is another"
-    trial.tally.counts["one of two refused"] += any(status for _, status in ended)
+    trial.tally.counts["of two refused"] += any(status for _, status in ended)
     finished = next(one for one, status in ended if not status)
     return _nothing_lingers(started) or _nothing_lingers(second) or trial.result(finished, 0)
 
