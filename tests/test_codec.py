@@ -122,7 +122,8 @@ class TestFile:
         assert isinstance(z, np.memmap) and not z.flags.writeable
         np.testing.assert_array_equal(z, encode(model, images, batch_size=8))
         np.testing.assert_array_equal(np.load(path, allow_pickle=False), z)
-        assert {entry.name for entry in path.parent.iterdir()} == {"z.npy", "z.json"}
+        # The lock stays: removed, it would let in two that wait for it.
+        assert {entry.name for entry in path.parent.iterdir()} == {"z.npy", "z.json", ".z.lock"}
 
     def test_the_description_says_what_it_was_made_from(self, model, images, tmp_path):
         encode(model, Images.from_array(images), path=tmp_path / "z.npy")
