@@ -144,9 +144,8 @@ def _run_papermill(
     except nbclient.exceptions.DeadKernelError as error:
         reason = "its kernel died: perhaps the memory was not enough"
         return reason, f"{reason}\n{error}\n"
-    except (
-        RuntimeError
-    ) as error:  # Jupyter's, of a kernel that dies, or takes a minute, before it has started
+    except RuntimeError as error:
+        # Jupyter's, of a kernel that dies, or takes a minute, before it has started.
         return str(error), f"{error}\n"
     return None, ""
 

@@ -53,6 +53,8 @@ THUMBNAILS = PAGES / "thumbnails"
 """A small picture of each notebook, for the README."""
 SWEEP = ROOT / "data" / "sweep" / sweeps.TABLE
 """The table of the sweep that comes with the repository."""
+FULL = ROOT / "data" / "full"
+"""What is kept of a run at the source's scale: its record and claims, and the record of its network."""
 
 LARGEST_NETWORK = 5_700_000
 """Most bytes of the script with the decoder: with it the page to try is to stay below 6 MB."""
@@ -64,6 +66,7 @@ _ROW = re.compile(r"^\| \[\w+\]\((\w+\.ipynb)\) \| ([^:|]+): ", re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]*)\]\((?:notebooks/)?(\w+\.ipynb)\)")
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _CHECKPOINT = "checkpoint.json"
+_NETWORK_RECORD = "network.json"
 _SHIPPED = ROOT / "data" / "checkpoints" / "faces-post3"  # aelib.model knows both, but brings Keras in
 _POINTS = "z.npy"
 _NETWORK = Path("_static", "try", "network.js")
@@ -411,6 +414,7 @@ def _write_pages(material: Material, folder: Path, script: str) -> None:
         "tryit": json.loads(script[script.index("{") : script.rindex("}") + 1]) if script else None,
         "size": len(script),
         "sweep": _describe_sweep(SWEEP, folder / "pictures" / "sweep") if SWEEP.exists() else None,
+        "full": _describe_full(FULL, material) if FULL.exists() and not material.run else None,
         "benchmarks": (PAGES / "_static" / "bench.md").exists(),
         "factors": faces.factor_table(),
         "card": card.read_text(encoding="utf-8") if card.exists() else "",
@@ -461,6 +465,19 @@ def _describe_sweep(path: Path, pictures: Path) -> dict[str, Any]:
         ],
         "always": int((share == 1).sum()),
         "never": int((share == 0).sum()),
+    }
+
+
+def _describe_full(folder: Path, material: Material) -> dict[str, Any]:
+    """Hold a run at the source's scale beside the notebooks as they are stored; return what its page says."""
+    claims = {claim.id: claim for claim in read_claims(folder)}
+    rows = [(claim, claims[claim.id]) for claim in material.claims if claim.id in claims]
+    return {
+        "record": read_run(folder),
+        "network": files.read_json(folder / _NETWORK_RECORD),
+        "rows": rows,
+        "verdicts": Counter(claim.verdict for claim in claims.values()),
+        "changed": [(usual, full) for usual, full in rows if usual.verdict != full.verdict],
     }
 
 

@@ -121,9 +121,8 @@ def found_in_run(folder: Path) -> Found:
             found[f"{'~' if own else ''}{name}"] = _outputs(path)
         elif name == "versions.json":  # they name the files that were changed since the commit
             files.read_json(path)
-        elif (
-            name == record.CHECKPOINT_REFERENCE
-        ):  # a network's file has the time in it; its weights are compared
+        elif name == record.CHECKPOINT_REFERENCE:
+            # A network's file has the time in it; its weights are compared.
             record.used_checkpoint(folder)
             found[name] = digest(json.dumps({**files.read_json(path), "model_sha256": ""}).encode())
         elif name == record.CLAIMS_RECORD and run.unfinished:
