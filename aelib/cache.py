@@ -165,7 +165,7 @@ def open_cache(
     Raises
     ------
     ValueError
-        If there are fewer than n candidates, or if some could not be read and that is to be an error.
+        If n is below 1, if there are fewer than n candidates, or if some could not be read and that is to be an error.
     OSError
         If the cache cannot be written.
 
@@ -252,6 +252,8 @@ class _Recipe:
 
 def _choose(candidates: Candidates, *, n: int | None, seed: int) -> _Recipe:
     available = candidates.n_available
+    if n is not None and n < 1:
+        raise ValueError(f"n must be at least 1, not {n}; leave it out for all images.")
     if n is not None and n > available:
         raise ValueError(
             f"n is {n}, but the source has only {available} images; ask for fewer, or leave n out for all."
@@ -506,10 +508,14 @@ def _preallocate(recipe: _Recipe, place: _Place) -> np.memmap:
     if need > free:
         raise OSError(
             errno.ENOSPC,
-            f"the cache needs {need / 1e9:.1f} GB, but {place.folder} has {free / 1e9:.1f} GB free; make room, ask for "
-            "fewer images, or name another folder with cache=... or AELIB_CACHE",
+            f"the cache needs {_size(need)}, but {place.folder} has {_size(free)} free; make room, ask for fewer "
+            "images, or name another folder with cache=... or AELIB_CACHE",
         )
     return np.lib.format.open_memmap(place.partial, mode="w+", dtype=np.uint8, shape=recipe.shape)
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
 
 
 def _delete(path: Path) -> None:

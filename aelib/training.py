@@ -168,8 +168,11 @@ def train(
     run = _Run(images, validation, config=config, training=training)
     if folder is None:
         return run.finished(run.completed(run.start()))
-    with _only_process(Path(folder)):
-        return _train_in(Path(folder), run)
+    folder = Path(folder)
+    if (folder / CHECKPOINT_RECORD).exists() and not (folder / RESUME_FILE).exists():
+        return _loaded(folder, run)  # also where nothing can be written
+    with _only_process(folder):
+        return _train_in(folder, run)
 
 
 def _check_replicas(
@@ -237,9 +240,8 @@ def training_images(model: Autoencoder, images: Images, *, n: int) -> Images:
 
 
 def _train_in(folder: Path, run: "_Run") -> Autoencoder:
-    if (folder / CHECKPOINT_RECORD).exists():
-        model = load_checkpoint(folder)
-        run.check_same(_settings(model.config, model.training, model.data), folder)
+    if (folder / CHECKPOINT_RECORD).exists():  # a killed training had only to remove its state
+        model = _loaded(folder, run)
     else:
         files.remove_all_leftovers(folder)
         state = _read_state(folder, run) if (folder / RESUME_FILE).exists() else run.start()
@@ -247,6 +249,12 @@ def _train_in(folder: Path, run: "_Run") -> Autoencoder:
         save_checkpoint(model, folder)
     for name in (RESUME_FILE, LOCK_FILE):
         (folder / name).unlink(missing_ok=True)
+    return model
+
+
+def _loaded(folder: Path, run: "_Run") -> Autoencoder:
+    model = load_checkpoint(folder)
+    run.check_same(_settings(model.config, model.training, model.data), folder)
     return model
 
 

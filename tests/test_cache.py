@@ -80,6 +80,9 @@ def test_choice_is_reproducible_and_follows_the_seed(cache):
     assert numbers(open_cache(plain, n=40, seed=1, cache=cache)) == list(range(40))
     with pytest.raises(ValueError, match="n is 41, but the source has only 40 images; ask for fewer"):
         open_cache(plain, n=41, cache=cache)
+    for n in (0, -3):
+        with pytest.raises(ValueError, match=f"n must be at least 1, not {n}; leave it out"):
+            open_cache(plain, n=n, cache=cache)
 
 
 def test_unreadable_candidates_are_replaced_while_there_are_others(cache, monkeypatch):
@@ -145,11 +148,13 @@ def test_cache_folder_that_cannot_be_made(tmp_path):
         open_cache(candidates_of(2), cache=tmp_path / "file")
 
 
-def test_full_disk_is_told_before_the_work(cache, monkeypatch):
-    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+@pytest.mark.parametrize(("n", "need", "free"), [(40, "0.1 MB", "0.0 MB"), (400_000, "1.2 GB", "1.1 GB")])
+def test_full_disk_is_told_before_the_work(cache, monkeypatch, n, need, free):
+    room = 1_100_000_000 if n > 40 else 1_000
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=room))
     made = []
-    with pytest.raises(OSError, match=r"the cache needs 0.0 GB, but .* has 0.0 GB free; make room"):
-        open_cache(candidates_of(2, made=made), cache=cache)
+    with pytest.raises(OSError, match=f"the cache needs {need}, but .* has {free} free; make room"):
+        open_cache(candidates_of(n, made=made), cache=cache)
     assert made == []
 
 
