@@ -245,7 +245,9 @@ def _train_in(folder: Path, run: "_Run") -> Autoencoder:
     else:
         files.remove_all_leftovers(folder)
         state = _read_state(folder, run) if (folder / RESUME_FILE).exists() else run.start()
-        model = run.finished(run.completed(state, folder))
+        state = run.completed(state, folder)
+        _write_history(folder, state)  # a kill may have come between the last state and its line
+        model = run.finished(state)
         save_checkpoint(model, folder)
     for name in (RESUME_FILE, LOCK_FILE):
         (folder / name).unlink(missing_ok=True)
@@ -532,7 +534,12 @@ def _write_state(folder: Path, state: _State, settings: dict[str, Any]) -> None:
     arrays = {f"{name}_{k}": array for name in _ARRAYS for k, array in enumerate(getattr(state, name))}
     with files.replacing(folder / RESUME_FILE) as temporary:
         np.savez(temporary, record=np.array(json.dumps({"settings": settings, "history": history})), **arrays)
-    files.write_text(folder / HISTORY_FILE, pd.DataFrame(history).to_csv(index=False))
+    _write_history(folder, state)
+
+
+def _write_history(folder: Path, state: _State) -> None:
+    table = pd.DataFrame([record._asdict() for record in state.history])
+    files.write_text(folder / HISTORY_FILE, table.to_csv(index=False))
 
 
 def _read_state(folder: Path, run: _Run) -> _State:

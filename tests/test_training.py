@@ -372,6 +372,25 @@ class TestResumption:
                 images, CONFIG, training=replace(TRAINING, epochs=5), validation=validation, folder=tmp_path
             )
 
+    def test_a_kill_between_the_last_state_and_its_line_costs_no_line(
+        self, images, validation, uninterrupted, tmp_path, monkeypatch
+    ):
+        write = training_module._write_history
+
+        def killed(folder, state):
+            if len(state.history) == TRAINING.epochs:
+                raise KeyboardInterrupt
+            write(folder, state)
+
+        monkeypatch.setattr(training_module, "_write_history", killed)
+        call = {"training": TRAINING, "validation": validation, "folder": tmp_path}
+        with pytest.raises(KeyboardInterrupt):
+            train(images, CONFIG, **call)
+        monkeypatch.setattr(training_module, "_write_history", write)
+        assert train(images, CONFIG, **call).fingerprint() == uninterrupted.fingerprint()
+        lines = (tmp_path / "history.csv").read_text(encoding="utf-8").splitlines()
+        assert [line.partition(",")[0] for line in lines] == ["epoch", "1", "2", "3"]
+
     def test_the_csv_says_what_the_history_says(self, images, validation, tmp_path):
         model = train(images, CONFIG, training=TRAINING, validation=validation, folder=tmp_path)
         header, *_ = (tmp_path / "history.csv").read_text(encoding="utf-8").splitlines()
