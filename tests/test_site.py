@@ -246,6 +246,30 @@ def test_a_sweep_has_a_page_with_counts_and_figures(run_folder, tmp_path, monkey
     assert not (tmp_path / "others" / "sweep.md").exists()
 
 
+def test_the_run_at_the_source_s_scale_stands_beside_the_stored_notebooks(run_folder, tmp_path):
+    stored = site.read_material(run_folder).claims[0]
+    full = dataclasses.replace(stored, measured=0.5, verdict="not reproduced")
+    record.write_claims(run_folder, [full, dataclasses.replace(full, id="I-y")])
+    history = {"epoch": 1, "loss": 0.57, "val_loss": 0.5711, "seconds": 254.4, "images_per_second": 670.0}
+    network = {
+        "data": {"images": {"n": 170_000}},
+        "training": {"batch_size": 128, "learning_rate": 5e-4},
+        "history": [history],
+    }
+    (run_folder / "network.json").write_text(json.dumps(network))
+    material = dataclasses.replace(site.read_material(run_folder), run=None, claims=(stored,))
+    described = site._describe_full(run_folder, material)
+    assert described["rows"] == described["changed"] == [(stored, full)]
+    assert described["verdicts"] == {"not reproduced": 2}
+
+
+def test_the_shipped_run_at_the_source_s_scale_has_a_page(built):
+    text = (built[0] / "full.html").read_text(encoding="utf-8")
+    claims = record.read_claims(site.FULL)
+    assert {claim.id for claim in claims} == {claim.id for claim in site.read_material().claims}
+    assert all(claim.figure in text for claim in claims)
+
+
 def test_a_run_is_found_by_its_name(run_folder, monkeypatch):
     monkeypatch.setattr(site, "RUNS", run_folder.parent)
     assert site.read_material("holiday").run == run_folder.resolve()
