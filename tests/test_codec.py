@@ -189,7 +189,7 @@ class TestFile:
         lock.touch()
         with lock.open() as waiting:  # as a writer that could not have it yet
             encode(model, images, path=tmp_path / "z.npy")
-            assert os.path.sameopenfile(waiting.fileno(), os.open(lock, os.O_RDONLY))
+            assert os.path.samestat(os.fstat(waiting.fileno()), lock.stat())
 
     def test_of_two_that_write_the_same_file_one_waits(self, model, images, tmp_path, written):
         with ThreadPoolExecutor(2) as pool:
