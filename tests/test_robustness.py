@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import hypothesis
 import pytest
 from PIL import Image
 
-from robustness import careless, faults, loaders, misbehaving, trials
+from robustness import careless, faults, loaders, misbehaving, processes, trials
 from robustness.fuzz import Tally
 from robustness.watch import Watch
 
@@ -98,6 +99,17 @@ def test_careless_jobs_are_found_out():
         said == ["yes", "yes"] or "skipped" in said[0] for said in map(tried.get, careless.EXPECTED)
     ), done.stdout
     assert done.returncode == 0, done.stdout
+
+
+def test_jobs_can_be_interrupted_though_a_shell_s_background_jobs_cannot(tmp_path):
+    words = processes.python("-c", "import signal; print(signal.getsignal(signal.SIGINT))")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        started = processes.start(words, log=tmp_path / "log.txt", variables={})
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert started.finish(60) == 0
+    assert "default_int_handler" in started.output()
 
 
 class Row:
