@@ -25,7 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0 if all went well, 1 if a notebook failed, 2 if the command was wrong or could not be
         carried out, 130 if it was interrupted.
     """
-    options = parser().parse_args(arguments)
+    try:
+        options = parser().parse_args(arguments)
+    except KeyboardInterrupt:
+        print("\naelib: interrupted; nothing was begun.", file=sys.stderr)
+        return 130
     if options.traceback:
         return int(options.command(options))
     try:

@@ -40,10 +40,13 @@ def interrupt(trial: Trial, started: Started, _rng: np.random.Generator) -> str:
     """Type Ctrl-C in the job's terminal."""
     is_early = not trial.has_written()
     processes.interrupt(started)
-    if is_early and started.finish(trials.LINGER) > 0 and "KeyboardInterrupt" in started.output():
-        trial.tally.counts["while Python was starting, which shows a traceback"] += 1
-        return _nothing_lingers(started) or trial.problem()
-    return _ended(trial, started, statuses=(130, -2))
+    return _ended(trial, started, statuses=(130, -2), is_early=is_early)
+
+
+def _is_before_main(trial: Trial, started: Started) -> bool:
+    """Whether there is nothing but a traceback from before the first line of aelib's command."""
+    said = started.output().removeprefix("^C").lstrip()
+    return trial.job.is_command and said.startswith("Traceback") and ", in main" not in said
 
 
 def terminate(trial: Trial, started: Started, _rng: np.random.Generator) -> str:
@@ -52,12 +55,15 @@ def terminate(trial: Trial, started: Started, _rng: np.random.Generator) -> str:
     return _ended(trial, started, statuses=(143, -15))
 
 
-def _ended(trial: Trial, started: Started, *, statuses: tuple[int, ...]) -> str:
+def _ended(trial: Trial, started: Started, *, statuses: tuple[int, ...], is_early: bool = False) -> str:
     begun = time.monotonic()
     status = started.finish(time.monotonic() - started.begun + trials.LINGER)
     if status == 0:
         trial.tally.counts["had just ended"] += 1
         return trial.problem()
+    if "KeyboardInterrupt" in started.output() and (is_early or _is_before_main(trial, started)):
+        trial.tally.counts["while Python was starting, which shows a traceback"] += 1
+        return _nothing_lingers(started) or trial.problem()
     if status not in statuses:
         return f"it ended with status {status}: {started.output()[-600:]}"
     if _is_bare(trial, started):

@@ -117,6 +117,15 @@ def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
     assert "`run --resume` goes on" in capsys.readouterr().err
 
 
+def test_an_interrupt_before_anything_was_begun_is_no_traceback(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "parser", interrupted)
+    assert command_line.main(["run"]) == 130
+    assert capsys.readouterr().err == "\naelib: interrupted; nothing was begun.\n"
+
+
 class ResourceExhaustedError(Exception):
     """TensorFlow has one of this name, for main memory and that of GPUs."""
 
