@@ -84,7 +84,8 @@ def start(
     ours, theirs = pty.openpty() if terminal else (None, None)
 
     def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it, and so would this one
+        # A shell's background jobs ignore it, and so would this one, which inherits that.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         if terminal:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
