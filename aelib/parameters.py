@@ -165,9 +165,8 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     faults: dict[str, Exception] = {}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # of cells without an id, or with one twice: nothing here needs ids
+            # Of cells without an id, or with one twice: nothing here needs ids.
+            warnings.simplefilter("ignore")
             notebook = nbformat.read(path, as_version=4, capture_validation_error=faults)
     except (
         *(nbformat.ValidationError, ValueError, AttributeError, TypeError, KeyError, IndexError),
@@ -177,6 +176,10 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     if faults:
         fault = str(next(iter(faults.values()))).partition("\n")[0]
         raise ValueError(f"{path} is not a valid notebook: restore it. ({fault})")
+    if not isinstance(notebook, nbformat.NotebookNode):  # what is made of older formats may lack its code
+        raise ValueError(
+            f"{path} is not a notebook of format 4: open and save it in JupyterLab, or restore it."
+        )
     return notebook
 
 
