@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aelib import files, record
+from aelib import files, record, sweeps
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -155,10 +155,19 @@ def found_in_sweep(folder: Path) -> Found:
     places = [place for place in sorted((folder / "points").glob("*")) if place.is_dir()]
     for place in places:
         found |= {f"{place.name}: {name}": value for name, value in found_in_run(place).items()}
-    for path in (folder / "sweep.json", folder / "claims.csv", *sorted((folder / "figures").glob("[!.]*"))):
+    figures = sorted((folder / "figures").glob("[!.]*"))
+    for path in (folder / "sweep.json", *((folder / "claims.csv", *figures) if _is_told(folder) else ())):
         if path.exists():
             found[path.name] = digest(path.read_bytes())
     return found
+
+
+def _is_told(folder: Path) -> bool:
+    """Whether the table of a sweep has all its points; one with some of them is whole, but not the last."""
+    if not (folder / "claims.csv").exists():
+        return False
+    points = files.read_json(folder / "sweep.json")["points"]
+    return sweeps.read_table(folder / "claims.csv")["point"].nunique() == len(points)
 
 
 def digest(data: bytes) -> str:
