@@ -453,8 +453,7 @@ def test_yaml_that_is_refused(tmp_path, text):
      '{"nbformat": 4, "nbformat_minor": [], "metadata": {}, "cells": []}', "\ud800",
      '{"cells": [{"cell_type": "markdown", "source": ""}]}',
      '{"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {}}, "cells": []}',
-     '{"obformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code", "outputs": [], '
-     '"id": "a", "metadata": {}, "execution_count": null, "source": "1"}]}'],
+     '{"obformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}'],
 )  # fmt: skip
 def test_notebooks_that_are_none(tmp_path, text):
     path = tmp_path / "01_a.ipynb"
