@@ -9,6 +9,8 @@ from pathlib import Path
 
 _MEMORY_OF_TENSORFLOW = "ResourceExhaustedError"
 """An error by its name: nothing here imports TensorFlow."""
+_MEMORY_OF_ONEDNN = "could not create a primitive"
+"""What the library under TensorFlow says when it gets no memory, in an error that is otherwise of no certain kind."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,12 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\naelib: interrupted; {options.goes_on} goes on from here.", file=sys.stderr)
         return 130
     except Exception as error:
-        if not isinstance(error, MemoryError) and type(error).__name__ != _MEMORY_OF_TENSORFLOW:
+        if not _is_of_memory(error):
             raise
         why = f" ({str(error).splitlines()[0]})" if str(error) else ""
         advice = f"close other programs, and {options.goes_on} goes on from here."
         print(f"aelib: the memory is not enough{why}; {advice}", file=sys.stderr)
         return 2
+
+
+def _is_of_memory(error: Exception) -> bool:
+    named = type(error).__name__ == _MEMORY_OF_TENSORFLOW or _MEMORY_OF_ONEDNN in str(error)
+    return named or isinstance(error, MemoryError)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -155,19 +155,22 @@ def found_in_sweep(folder: Path) -> Found:
     places = [place for place in sorted((folder / "points").glob("*")) if place.is_dir()]
     for place in places:
         found |= {f"{place.name}: {name}": value for name, value in found_in_run(place).items()}
-    figures = sorted((folder / "figures").glob("[!.]*"))
-    for path in (folder / "sweep.json", *((folder / "claims.csv", *figures) if _is_told(folder) else ())):
+    for path in (folder / "sweep.json", *_outcome(folder)):
         if path.exists():
             found[path.name] = digest(path.read_bytes())
     return found
 
 
-def _is_told(folder: Path) -> bool:
-    """Whether the table of a sweep has all its points; one with some of them is whole, but not the last."""
-    if not (folder / "claims.csv").exists():
-        return False
+def _outcome(folder: Path) -> list[Path]:
+    """List a sweep's table and what was drawn of it; not before it has all points, for then others come."""
+    table = folder / "claims.csv"
+    if not table.exists():
+        return []
     points = files.read_json(folder / "sweep.json")["points"]
-    return sweeps.read_table(folder / "claims.csv")["point"].nunique() == len(points)
+    if sweeps.read_table(table)["point"].nunique() < len(points):
+        return []
+    drawn = sorted((folder / "figures").glob("[!.]*"))
+    return [table, *(path for path in drawn if path.stat().st_mtime_ns > table.stat().st_mtime_ns)]
 
 
 def digest(data: bytes) -> str:

@@ -145,6 +145,12 @@ class ResourceExhaustedError(Exception):
             ResourceExhaustedError("OOM\nfar away"),
             "the memory is not enough (OOM); close other programs, and",
         ),
+        (
+            Exception(
+                "Graph execution error:\nStatus: 1, message: could not create a primitive, in file x.cc"
+            ),
+            "the memory is not enough (Graph execution error:); close other programs, and",
+        ),
     ],
 )
 def test_what_to_do_when_a_disk_or_the_memory_is_full(monkeypatch, capsys, error, expected):
