@@ -3,6 +3,7 @@
 After every fault what was finished must be as it was, whatever has a final name must be whole, the same command must go
 on, and at the end all must be equal, byte for byte, to what an undisturbed job made: pixels, z-points, weights, losses,
 figures, claims, and the outputs of notebooks. Times are not compared. Where a job cannot go on, its error must say why.
+What a job that did not survive left is kept in runs/faults/failed.
 """
 
 import argparse

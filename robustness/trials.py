@@ -1,10 +1,12 @@
 """One job, disturbed again and again at moments drawn at random, and compared with an undisturbed one."""
 
 import contextlib
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import numpy as np
 from robustness import processes
 from robustness.disk import Disk, bytes_below
 from robustness.finished import Found
-from robustness.jobs import Job, leftovers
+from robustness.jobs import PLACE, Job, leftovers
 from robustness.processes import Started
 
 LIMIT = 900.0
@@ -166,6 +168,12 @@ class Trial:
             return f"not what an undisturbed job makes: {', '.join(wrong[:5])}"
         return f"finished before, and gone: {', '.join(gone[:5])}" if gone else ""
 
+    def keep(self) -> None:
+        """Copy what is there, with the output, to where it can be looked at."""
+        kept = PLACE / "failed" / self.job.name
+        for place in filter(Path.exists, (self.job.folder, self.job.log.parent)):
+            shutil.copytree(place, kept / place.name, dirs_exist_ok=True)
+
     def completed(self) -> str:
         """Start the job again and let it come to its end; say what is wrong with the result, or nothing."""
         started = self.start()
@@ -245,6 +253,8 @@ def disturbed(
             problem = trial.result(started, started.process.returncode)
             tally.counts["came to the end on the way"] += 1
         tally.failed(problem)
+        if problem:
+            trial.keep()
         if problem or trial.is_over:
             trial = None
     if trial:
