@@ -151,14 +151,19 @@ def found_in_sweep(folder: Path) -> Found:
     """List the finished files of a sweep: its networks, its points, its table and figures."""
     found: Found = {}
     for network in sorted((folder / "networks").glob("*")):
-        found |= {f"{network.name}: {name}": value for name, value in found_in_training(network).items()}
+        found |= _within(network.name, found_in_training(network))
     places = [place for place in sorted((folder / "points").glob("*")) if place.is_dir()]
     for place in places:
-        found |= {f"{place.name}: {name}": value for name, value in found_in_run(place).items()}
+        found |= _within(place.name, found_in_run(place))
     for path in (folder / "sweep.json", *_outcome(folder)):
         if path.exists():
             found[path.name] = digest(path.read_bytes())
     return found
+
+
+def _within(place: str, found: Found) -> Found:
+    """Put a place before the names; that a file may be replaced is still said first."""
+    return {f"{'~' * name.startswith('~')}{place}: {name.lstrip('~')}": value for name, value in found.items()}
 
 
 def _outcome(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 from PIL import Image
 
-from robustness import careless, faults, loaders, misbehaving, processes, trials
+from robustness import careless, faults, finished, loaders, misbehaving, processes, trials
 from robustness.fuzz import Tally
 from robustness.watch import Watch
 
@@ -110,6 +110,11 @@ def test_jobs_can_be_interrupted_though_a_shell_s_background_jobs_cannot(tmp_pat
         signal.signal(signal.SIGINT, before)
     assert started.finish(60) == 0
     assert "default_int_handler" in started.output()
+
+
+def test_what_may_be_replaced_is_marked_so_within_a_sweep_too():
+    marked = finished._within("a", {"~x.png": "1", "y": "2"})
+    assert marked == {"~a: x.png": "1", "a: y": "2"}
 
 
 class Row:
