@@ -163,7 +163,9 @@ def found_in_sweep(folder: Path) -> Found:
 
 def _within(place: str, found: Found) -> Found:
     """Put a place before the names; that a file may be replaced is still said first."""
-    return {f"{'~' * name.startswith('~')}{place}: {name.lstrip('~')}": value for name, value in found.items()}
+    return {
+        f"{'~' * name.startswith('~')}{place}: {name.lstrip('~')}": value for name, value in found.items()
+    }
 
 
 def _outcome(folder: Path) -> list[Path]:
