@@ -120,7 +120,11 @@ def _moved_away(path: Path) -> Iterator[None]:
 
 
 def take_memory_away(trial: Trial, started: Started, rng: np.random.Generator) -> str:
-    """Let one of the job's processes have hardly more memory than it holds."""
+    """Let one of the job's processes have hardly more memory than it holds, once Python and its libraries are there.
+
+    OpenBLAS, while it is being loaded, was seen to try for ever to get memory (in `blas_memory_alloc`).
+    """
+    started.wait_until(trial.reference.first_file)
     if running := processes.family(started):
         chosen = running[rng.integers(len(running))]
         with contextlib.suppress(psutil.Error, OSError):  # it may have ended
