@@ -19,6 +19,7 @@ _FULL = os.strerror(errno.ENOSPC)
 _READ_ONLY = os.strerror(errno.EROFS)
 _GONE = os.strerror(errno.ENOENT)
 _BUSY = ("another process",)
+_LOADING = 0.2  # seconds from when a library is mapped until it can be called
 _MOST_MEMORY = 100e6  # bytes beyond those that it holds, after which a process gets no more
 
 
@@ -120,14 +121,16 @@ def _moved_away(path: Path) -> Iterator[None]:
 
 
 def take_memory_away(trial: Trial, started: Started, rng: np.random.Generator) -> str:
-    """Let one of the job's processes have hardly more memory than it holds, once Python and its libraries are there.
+    """Let one of the job's processes have hardly more memory than it holds, once SciPy's OpenBLAS is there.
 
-    OpenBLAS, while it is being loaded, was seen to try for ever to get memory (in `blas_memory_alloc`).
+    While that is being loaded, it was seen to try for ever to get memory (in `blas_memory_alloc`).
     """
-    started.wait_until(trial.reference.first_file)
     if running := processes.family(started):
         chosen = running[rng.integers(len(running))]
         with contextlib.suppress(psutil.Error, OSError):  # it may have ended
+            while not processes.has_mapped(chosen, "libscipy_openblas-"):
+                time.sleep(0.05)
+            time.sleep(_LOADING)
             limit = processes.bytes_of_data(chosen) + int(rng.uniform(0, _MOST_MEMORY))
             chosen.rlimit(psutil.RLIMIT_DATA, (limit, limit))
     return _ended_anyhow(trial, started)

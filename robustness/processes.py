@@ -134,6 +134,14 @@ def bytes_of_data(process: psutil.Process) -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmData"))
 
 
+def has_mapped(process: psutil.Process, library: str) -> bool:
+    """Say whether a running process has a library in memory. Raises OSError if it has ended. Linux only."""
+    maps = Path(f"/proc/{process.pid}/maps").read_text()
+    if not maps:
+        raise ProcessLookupError(f"process {process.pid} has ended")
+    return library in maps
+
+
 def kill_all(started: Started) -> None:
     """Kill a command and all that it has started, at once."""
     started.process.kill()
