@@ -465,8 +465,10 @@ def _loadings() -> Float[np.ndarray, "k c"]:
     return np.array([[dict(f.loadings).get(cause, 0.0) for cause in CAUSES] for f in FACTORS])
 
 
-def render(factors: pd.DataFrame, *, size: int = 96) -> Float[np.ndarray, "n size size 3"]:
-    """Draw faces on all cores.
+def render(
+    factors: pd.DataFrame, *, size: int = 96, n_threads: int | None = None
+) -> Float[np.ndarray, "n size size 3"]:
+    """Draw faces.
 
     Parameters
     ----------
@@ -475,16 +477,18 @@ def render(factors: pd.DataFrame, *, size: int = 96) -> Float[np.ndarray, "n siz
         factor's usual range are drawn as they are; the picture may then be odd.
     size : int
         Height and width of the images in pixels, at least 8.
+    n_threads : int or None
+        Threads to draw with, at least 1: one where whoever calls has others at work. None takes all cores.
 
     Returns
     -------
     array of float32, shape (n, size, size, 3)
-        RGB images with values in [0, 1].
+        RGB images with values in [0, 1], the same for any number of threads.
 
     Raises
     ------
     ValueError
-        If a column is missing, a value is not a finite number, or the size is too small.
+        If a column is missing, a value is not a finite number, or the size or the number of threads is too small.
 
     Notes
     -----
@@ -498,10 +502,15 @@ def render(factors: pd.DataFrame, *, size: int = 96) -> Float[np.ndarray, "n siz
     """
     if size < 8:
         raise ValueError(f"size must be at least 8 pixels, not {size}.")
+    if n_threads is not None and n_threads < 1:
+        raise ValueError(f"n_threads must be at least 1, not {n_threads}.")
     records = _records(factors)
     _compile_once()
     images = np.empty((len(records), size, size, 3), dtype=np.float32)
-    parts = max(1, min(n_cores(), len(records)))
+    parts = max(1, min(n_threads or n_cores(), len(records)))
+    if parts == 1:
+        draw(records, images)
+        return images
     edges = np.linspace(0, len(records), parts + 1).astype(int)
     with ThreadPoolExecutor(parts) as pool:
         list(pool.map(lambda low, high: draw(records[low:high], images[low:high]), edges[:-1], edges[1:]))

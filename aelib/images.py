@@ -532,7 +532,8 @@ def _find_faces(*, n: int, seed: int, size: int) -> _Found:
     def make_block(
         candidates: Int64[np.ndarray, " k"],
     ) -> tuple[UInt8[np.ndarray, "k h w 3"], dict[int, str]]:
-        rendered = faces.render(faces.sample_factors(candidates, seed=seed), size=size)
+        # The cache has a block in work on each core.
+        rendered = faces.render(faces.sample_factors(candidates, seed=seed), size=size, n_threads=1)
         return np.rint(rendered * 255).astype(np.uint8), {}
 
     candidates = Candidates(

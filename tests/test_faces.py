@@ -40,6 +40,7 @@ def test_factor_k_does_not_depend_on_what_else_is_asked_for():
 def test_image_k_does_not_depend_on_its_batch():
     factors = faces.sample_factors(range(7), seed=1)
     together = faces.render(factors, size=40)
+    np.testing.assert_array_equal(faces.render(factors, size=40, n_threads=1), together)
     alone = np.concatenate([faces.render(factors.iloc[[k]], size=40) for k in (6, 3, 0)])
     np.testing.assert_array_equal(together[[6, 3, 0]], alone)
 
@@ -154,6 +155,8 @@ def test_bad_input_is_refused_with_the_reason():
         faces.render(good.drop(columns="yaw"))
     with pytest.raises(ValueError, match="smile of row 1 is nan"):
         faces.render(good.assign(smile=[0.1, np.nan]))
+    with pytest.raises(ValueError, match="n_threads must be at least 1, not 0"):
+        faces.render(good, n_threads=0)
     with pytest.raises(ValueError, match="at least 8 pixels"):
         faces.render(good, size=4)
     with pytest.raises(ValueError, match="indices"):
