@@ -1,5 +1,7 @@
 """Jobs with bad habits: `make faults ARGS=--self-test` shows that each is found out, and that a careful one is not."""
 
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -83,18 +85,18 @@ def _is_found_out(job: Job, fault: Fault, *, times: int) -> bool:
     except _FoundOutError:
         return True
     finally:
-        job.clear()
+        shutil.rmtree(job.log.parent, ignore_errors=True)
     return False
 
 
 def _job(habit: str) -> Job:
-    home = WORK / "toy"
+    home = WORK / f"toy {os.getpid()}"  # several self-tests may run at a time
     source = home / "source"
     source.mkdir(parents=True, exist_ok=True)
     for k in range(toy.STEPS):
         (source / f"{k}.txt").write_text(f"{k}")
     words = python(toy.__file__, habit, str(home / "folder"), str(source))
-    return Job("toy", home / "folder", words, words, _found, source)
+    return Job(home.name, home / "folder", words, words, _found, source, loads="")
 
 
 def _found(folder: Path) -> Found:

@@ -128,12 +128,17 @@ def take_memory_away(trial: Trial, started: Started, rng: np.random.Generator) -
     if running := processes.family(started):
         chosen = running[rng.integers(len(running))]
         with contextlib.suppress(psutil.Error, OSError):  # it may have ended
-            while not processes.has_mapped(chosen, "libscipy_openblas-"):
-                time.sleep(0.05)
-            time.sleep(_LOADING)
+            if trial.job.loads:
+                _wait_until_loaded(chosen, trial.job.loads)
             limit = processes.bytes_of_data(chosen) + int(rng.uniform(0, _MOST_MEMORY))
             chosen.rlimit(psutil.RLIMIT_DATA, (limit, limit))
     return _ended_anyhow(trial, started)
+
+
+def _wait_until_loaded(process: psutil.Process, library: str) -> None:
+    while not processes.has_mapped(process, library):
+        time.sleep(0.05)
+    time.sleep(_LOADING)
 
 
 def kill_worker(trial: Trial, started: Started, rng: np.random.Generator) -> str:

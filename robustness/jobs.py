@@ -77,6 +77,8 @@ class Job:
         if something that has a final name cannot be read.
     source : pathlib.Path or None
         The photographs that it reads, if any.
+    loads : str
+        Part of the name of a library; its memory is not taken away before that is loaded.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Job:
     again: list[str]
     found: Callable[[Path], Found]
     source: Path | None = None
+    loads: str = "libscipy_openblas-"
 
     def clear(self) -> None:
         """Remove all that it has written."""

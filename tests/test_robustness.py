@@ -1,6 +1,7 @@
 """The commands that break things: they find out whoever misbehaves, and say so when they were not finished."""
 
 import argparse
+import dataclasses
 import json
 import signal
 import subprocess
@@ -122,6 +123,8 @@ class Row:
 
     def __init__(self, monkeypatch, folder, problems=()):
         monkeypatch.setattr(faults, "PLACE", folder)
+        monkeypatch.setattr(careless, "WORK", folder)
+        self.job = dataclasses.replace(careless._job(careless.CAREFUL), name="toy")
         monkeypatch.setattr(faults, "measured", lambda job: trials.Reference(job, {}, 0.0, 1.0, 0))
         monkeypatch.setattr(faults, "disturbed", self.disturbed)
         self.problems, self.begun_at, self.most = problems, [], 2
@@ -137,7 +140,7 @@ class Row:
     def printed(self, capsys, times):
         options = argparse.Namespace(times=times, seed=0, minutes=1.0, again=False)
         fault = faults.Fault("kill -9", lambda *_: "", share=1)
-        survived = faults._row(fault, careless._job(careless.CAREFUL), options, {})
+        survived = faults._row(fault, self.job, options, {})
         return [cell.strip() for cell in capsys.readouterr().out.split("|")[1:-1]], survived
 
 
