@@ -137,7 +137,7 @@ def serve_notebook(notebook: Path, *, port: int, open_browser: bool = False) -> 
     open_browser : bool
         Whether to open the page in a browser.
     """
-    with _template_path():
+    with _environment():
         from tornado.ioloop import IOLoop, PeriodicCallback
 
         from aelib._guard import GuardedVoila  # Voilà reads Jupyter's paths as it is imported
@@ -159,16 +159,19 @@ def serve_notebook(notebook: Path, *, port: int, open_browser: bool = False) -> 
 
 
 @contextlib.contextmanager
-def _template_path() -> Iterator[None]:
-    before = os.environ.get("JUPYTER_PATH")
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(TEMPLATES), before]))
+def _environment() -> Iterator[None]:
+    """Let Voilà find our template, and kernels draw no bars: the page would look in vain for one that has gone."""
+    paths = os.pathsep.join(filter(None, [str(TEMPLATES), os.environ.get("JUPYTER_PATH")]))
+    ours = {"JUPYTER_PATH": paths, "TQDM_DISABLE": "1"}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["JUPYTER_PATH"]
-        else:
-            os.environ["JUPYTER_PATH"] = before
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _options(notebook: Path, *, port: int) -> list[str]:

@@ -89,15 +89,17 @@ def test_the_served_notebook_is_gone_when_the_server_ends(monkeypatch):
     assert not notebook.parent.exists()
 
 
-def test_jupyter_s_path_is_as_before_when_the_server_has_ended(monkeypatch):
-    for before in (None, "/mine"):
-        monkeypatch.delenv("JUPYTER_PATH", raising=False)
-        if before:
-            monkeypatch.setenv("JUPYTER_PATH", before)
-        with application._template_path():
+def test_the_environment_is_as_before_when_the_server_has_ended(monkeypatch):
+    for path, bars in ((None, None), ("/mine", "0")):
+        for name, value in (("JUPYTER_PATH", path), ("TQDM_DISABLE", bars)):
+            monkeypatch.delenv(name, raising=False)
+            if value:
+                monkeypatch.setenv(name, value)
+        with application._environment():
             first, *others = os.environ["JUPYTER_PATH"].split(os.pathsep)
-            assert (first, others) == (str(application.TEMPLATES), [before] if before else [])
-        assert os.environ.get("JUPYTER_PATH") == before
+            assert (first, others) == (str(application.TEMPLATES), [path] if path else [])
+            assert os.environ["TQDM_DISABLE"] == "1"
+        assert (os.environ.get("JUPYTER_PATH"), os.environ.get("TQDM_DISABLE")) == (path, bars)
 
 
 def test_it_is_served_to_this_machine_only(tmp_path):

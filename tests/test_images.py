@@ -82,7 +82,7 @@ def plain_faces(monkeypatch):
     def sample_factors(indices, *, seed):
         return pd.DataFrame({"grey": np.asarray(indices) / 1000.0 + seed}, index=np.asarray(indices))
 
-    def render(factors, *, size=96):
+    def render(factors, *, size=96, n_threads=None):
         grey = factors["grey"].to_numpy(np.float32) % 1
         return np.broadcast_to(grey[:, None, None, None], (len(grey), size, size, 3)).copy()
 
