@@ -189,11 +189,14 @@ checkpoint: $(READY)  ## train the shipped checkpoint anew (over an hour; a kill
 data-check: $(READY)  ## compare the files under data/ with the checksums in data/README.md
 	@$(BIN)/python -m pytest --quiet tests/test_package.py -k data
 
+# For 3.11.5, as soupsieve without known weaknesses wants it; Debian's older 3.11 takes the newest that it can.
 constraints: $(READY)  ## resolve constraints.txt anew, to the newest versions that pyproject.toml admits
 	@{ sed -n '/^#/p' constraints.txt; \
-	   $(BIN)/uv pip compile --quiet --upgrade --extra dev --python-version 3.11 --python-platform linux \
-	     --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml; \
-	   grep -E '^(jax|jaxlib|mpmath|sympy|torch|annotated-types|prdc|pydantic|pydantic-core|pythae|typing-inspection)==' constraints.txt; \
+	   { $(BIN)/uv pip compile --quiet --upgrade --extra dev --python-version 3.11.5 --python-platform linux \
+	       --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml \
+	       | sed "s/^soupsieve==.*/& ; python_full_version >= '3.11.5'/"; \
+	     grep -E '^(jax|jaxlib|mpmath|sympy|torch|annotated-types|prdc|pydantic|pydantic-core|pythae|typing-inspection)==' constraints.txt; \
+	   } | LC_ALL=C sort; \
 	} > .constraints.new  # the last are pip's, for test-backends and bench
 	@mv .constraints.new constraints.txt
 

@@ -68,7 +68,8 @@ def test_run_time_type_checks_are_on():
 def test_constraints_are_names_and_versions_and_hold_every_dependency():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if not line.startswith("#")]
-    assert all(re.fullmatch(r"[a-z0-9][a-z0-9.-]*==[0-9][\w.]*", pin) for pin in pins)
+    marker = r"( ; python_full_version >= '3\.11\.\d+')?"
+    assert all(re.fullmatch(rf"[a-z0-9][a-z0-9.-]*==[0-9][\w.]*{marker}", pin) for pin in pins)
     names = {pin.partition("==")[0] for pin in pins}
     extras = PROJECT["project"]["optional-dependencies"].values()
     required = [*PROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]
