@@ -18,6 +18,8 @@ import nbformat
 from aelib.files import read_yaml
 
 _TYPES: dict[str, type] = {kind.__name__: kind for kind in (bool, int, float, str, tuple, list, dict)}
+_CELLS = ("code", "markdown", "raw")
+_OUTPUTS = ("display_data", "error", "execute_result", "stream")
 _BRACKETS = re.compile(r"\[([^][]*)\]\s*$")
 _INTERVAL = re.compile(r"\s*(\S*?)\s*\.\.\s*(\S*?)(?:\s+step\s+(\S+))?\s*")
 
@@ -180,7 +182,19 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
         raise ValueError(
             f"{path} is not a notebook of format 4: open and save it in JupyterLab, or restore it."
         )
+    for what, kind, known in _kinds(notebook):
+        if kind not in known:  # nbformat lets pass what a later format may mean, whatever it holds
+            raise ValueError(
+                f"{path} has {what} of the kind {kind!r}; known are {', '.join(known)}. Restore the notebook."
+            )
     return notebook
+
+
+def _kinds(notebook: nbformat.NotebookNode) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
+    for cell in notebook.cells:
+        yield "a cell", cell.cell_type, _CELLS
+        for output in cell.outputs if cell.cell_type == "code" else ():
+            yield "an output", output.output_type, _OUTPUTS
 
 
 def declared_parameters(notebook: Path) -> dict[str, Parameter]:

@@ -463,6 +463,21 @@ def test_notebooks_that_are_none(tmp_path, text):
             read(path)
 
 
+@pytest.mark.parametrize(
+    ("cell", "what"),
+    [({"cell_type": "coje", "metadata": {}, "outputs": 5}, "cell of the kind 'coje'"),
+     ({"cell_type": ["code"], "metadata": {}}, r"cell of the kind \['code'\]"),
+     ({"cell_type": "code", "metadata": {}, "source": "", "id": "a", "execution_count": None,
+       "outputs": [{"output_type": "film", "data": 5}]}, "output of the kind 'film'")],
+)  # fmt: skip
+def test_kinds_of_cells_and_outputs_that_only_a_later_format_may_know(tmp_path, cell, what):
+    path = tmp_path / "01_a.ipynb"
+    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 6, "metadata": {}, "cells": [cell]}))
+    for read in (parameters.declared_parameters, record.digest):
+        with pytest.raises(ValueError, match=rf"01_a\.ipynb has a.? {what}; known are"):
+            read(path)
+
+
 def test_cells_with_one_id_twice_are_no_matter(write_notebook):
     path = write_notebook("01_a.ipynb", "n: int = 1  # x", "print(n)")
     content = json.loads(path.read_text())
