@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias, no_type_check
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
-from numba import njit
 from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
+from aelib._averages import average_areas
 from aelib.files import BAD_ARCHIVE
 
 VERSION = "1"
@@ -274,7 +274,7 @@ def resize_square(image: Image.Image, box: Box, *, size: int) -> UInt8[np.ndarra
     side = box.right - box.left
     if side < size:
         return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
-    return _average_areas(np.asarray(image), *box, size)
+    return average_areas(np.asarray(image), *box, size)
 
 
 def _is_image(name: str) -> bool:
@@ -559,35 +559,3 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey to 8 bits; Pillow's own conversion would clip at 255."""
     grey = np.asarray(image).astype(np.int64).clip(0, 65535)
     return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
-
-
-@njit(nogil=True, cache=True)
-@no_type_check  # the type checks of the tests would wrap it, and numba compiles no wrapper
-def _average_areas(
-    pixels: np.ndarray, left: float, top: float, right: float, bottom: float, size: int
-) -> np.ndarray:
-    """Average (height, width, 3) bytes over the size x size cells of a box, each pixel by its share."""
-    stripes = _average_rows(pixels, top, bottom, size)
-    turned = _average_rows(stripes.transpose(1, 0, 2), left, right, size)
-    result = np.empty((size, size, 3), np.uint8)
-    for i in range(size):
-        for j in range(size):
-            for channel in range(3):
-                result[i, j, channel] = np.uint8(turned[j, i, channel] + 0.5)
-    return result
-
-
-@njit(nogil=True, cache=True)
-@no_type_check
-def _average_rows(pixels: np.ndarray, low: float, high: float, size: int) -> np.ndarray:
-    """Average (height, width, 3) values over `size` equal intervals of the first axis."""
-    result = np.zeros((size, pixels.shape[1], 3))
-    step = (high - low) / size
-    for i in range(size):
-        start, stop = low + i * step, low + (i + 1) * step
-        for row in range(int(start), min(math.ceil(stop), pixels.shape[0])):
-            share = (min(stop, row + 1) - max(start, row)) / step
-            for column in range(pixels.shape[1]):
-                for channel in range(3):
-                    result[i, column, channel] += share * pixels[row, column, channel]
-    return result

@@ -13,6 +13,7 @@ from pathlib import Path
 READERS = ("parameter_file", "notebook", "run_folder", "explored_run", "sweep_table", "image_zip", "sampler")
 """Loaders that mostly run Python; what C decodes is out of sight for atheris."""
 _INSTRUMENTED = ["aelib", "yaml", "zipfile", "json", "nbformat", "tokenize", "ast"]
+_COMPILED = ["aelib._averages", "aelib._face_kernels"]  # Numba cannot read what is instrumented
 _SECONDS = 60  # for one file; as `robustness.fuzz`
 
 
@@ -20,7 +21,7 @@ def _try_one(name: str, options: list[str]) -> None:
     """Fuzz a loader in this process until the time is over or it fails; never returns."""
     import atheris
 
-    with atheris.instrument_imports(include=_INSTRUMENTED), tempfile.TemporaryDirectory() as scratch:
+    with atheris.instrument_imports(_INSTRUMENTED, _COMPILED), tempfile.TemporaryDirectory() as scratch:
         from robustness import loaders
         from robustness.fuzz import prepare_process
         from robustness.watch import Watch, fasten
