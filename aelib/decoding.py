@@ -135,7 +135,7 @@ def list_image_files(path: str | os.PathLike[str]) -> ImageFiles:
         raise FileNotFoundError(f"{path} does not exist; expected a folder or a zip file with images.")
     if path.is_dir():
         files = _list_folder(path)
-    elif path.is_file() and zipfile.is_zipfile(path):  # not a pipe, which would wait for a writer
+    elif path.is_file() and _ends_as_zip(path):  # not a pipe, which would wait for a writer
         files = _list_zip(path)
     else:
         raise ValueError(f"{path} is neither a folder nor a zip file (or the zip file is damaged).")
@@ -340,6 +340,13 @@ def _read_file(path: Path) -> bytes:
             return _limited(file.read(_LARGEST_FILE + 1))
     except OSError as error:
         raise UnreadableImageError(error.strerror or str(error)) from error
+
+
+def _ends_as_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except BAD_ARCHIVE:  # it is one, and damaged: opening it tells how
+        return True
 
 
 def _list_zip(path: Path) -> ImageFiles:

@@ -17,7 +17,7 @@ _COMPILED = ["aelib._averages", "aelib._face_kernels"]  # Numba cannot read what
 _SECONDS = 60  # for one file; as `robustness.fuzz`
 
 
-def _try_one(name: str, options: list[str]) -> None:
+def _try_one(name: str, keep: Path, options: list[str]) -> None:
     """Fuzz a loader in this process until the time is over or it fails; never returns."""
     import atheris
 
@@ -42,6 +42,8 @@ def _try_one(name: str, options: list[str]) -> None:
         def one(data: bytes) -> None:
             outcome = watch.attempt(loader.load, data)
             if outcome.startswith("FAILURE"):
+                # libFuzzer would keep it, too, but has been seen to die of its own alarm first.
+                (keep / f"{name}-failed").write_bytes(data)
                 raise RuntimeError(outcome)
 
         # The watch has its own clock and its own measure of memory.
@@ -56,10 +58,10 @@ def _row(name: str, seconds: int, keep: Path) -> tuple[str, bool]:
     options = [
         f"-max_total_time={seconds}",
         "-print_final_stats=1",
-        f"-artifact_prefix={keep}/{name}-",
+        f"-artifact_prefix={keep}/{name}-",  # for what ends the process
         "-seed=1",
     ]
-    words = [sys.executable, "-m", "robustness.guided", "--one", name, *options]
+    words = [sys.executable, "-m", "robustness.guided", "--one", name, str(keep), *options]
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
     said = done.stdout + done.stderr
     covered = [int(found) for found in re.findall(r"cov: (\d+)", said)]
@@ -78,7 +80,7 @@ def _row(name: str, seconds: int, keep: Path) -> tuple[str, bool]:
 def main() -> int:
     """Fuzz all readers one after the other; print the table; 1 if anything failed."""
     if sys.argv[1:2] == ["--one"]:
-        _try_one(sys.argv[2], sys.argv[3:])
+        _try_one(sys.argv[2], Path(sys.argv[3]), sys.argv[4:])
     parser = argparse.ArgumentParser(prog="python -m robustness.guided", description=__doc__)
     parser.add_argument("--seconds", type=int, default=300, help="for each loader (default: 300)")
     parser.add_argument("--only", nargs="+", default=READERS, choices=READERS, help="loaders")

@@ -124,6 +124,17 @@ def test_a_damaged_list_of_members(tmp_path):
         list_image_files(path)
 
 
+def test_a_zip_that_says_it_lies_on_several_disks(tmp_path):
+    path = packed(tmp_path / "x.zip", {"a.png": png()})
+    data = path.read_bytes()
+    locator = struct.pack(
+        "<4sLQL", b"PK\x06\x07", 0, 0, 2
+    )  # of ZIP64's end: its disk, its place, how many disks
+    path.write_bytes(data[:-22] + locator + data[-22:])
+    with pytest.raises(ValueError, match=r"x\.zip is .*zip file"):
+        list_image_files(path)
+
+
 def test_scans_without_number(monkeypatch):
     file = io.BytesIO()
     Image.fromarray(np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)).save(
