@@ -66,6 +66,7 @@ def _row(name: str, seconds: int, keep: Path) -> tuple[str, bool]:
     said = done.stdout + done.stderr
     covered = [int(found) for found in re.findall(r"cov: (\d+)", said)]
     executed = re.findall(r"number_of_executed_units: (\d+)", said)
+    (keep / f"{name}.log").write_text(said, encoding="utf-8")
     failure = re.search(r"FAILURE: .*", said) or re.search(r"(?<=Uncaught Python exception: ===\n).*", said)
     well = done.returncode == 0 and bool(executed)
     what = "none" if well else failure[0] if failure else f"status {done.returncode}: {said[-300:]!r}"
