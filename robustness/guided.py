@@ -42,14 +42,12 @@ def _try_one(name: str, keep: Path, options: list[str]) -> None:
         def one(data: bytes) -> None:
             outcome = watch.attempt(loader.load, data)
             if outcome.startswith("FAILURE"):
-                # libFuzzer would keep it, too, but has been seen to die of its own alarm first.
                 (keep / f"{name}-failed").write_bytes(data)
                 raise RuntimeError(outcome)
 
-        # The watch has its own clock and its own measure of memory.
-        atheris.Setup(
-            [sys.argv[0], str(corpus), "-timeout=0", "-rss_limit_mb=0", "-max_len=65536", *options], one
-        )
+        # The watch has its own clock and measure of memory; atheris takes a limit of 0 for a second.
+        limits = ["-timeout=86400", "-rss_limit_mb=0", "-max_len=65536"]
+        atheris.Setup([sys.argv[0], str(corpus), *limits, *options], one)
         atheris.Fuzz()
 
 
