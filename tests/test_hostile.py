@@ -127,9 +127,8 @@ def test_a_damaged_list_of_members(tmp_path):
 def test_a_zip_that_says_it_lies_on_several_disks(tmp_path):
     path = packed(tmp_path / "x.zip", {"a.png": png()})
     data = path.read_bytes()
-    locator = struct.pack(
-        "<4sLQL", b"PK\x06\x07", 0, 0, 2
-    )  # of ZIP64's end: its disk, its place, how many disks
+    # Of ZIP64's end: its disk, its place, how many disks there are.
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 2)
     path.write_bytes(data[:-22] + locator + data[-22:])
     with pytest.raises(ValueError, match=r"x\.zip is .*zip file"):
         list_image_files(path)
